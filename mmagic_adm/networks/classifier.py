@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmagic_adm.networks.architecture import count_heads
 from mmagic_adm.networks.attention import AttentionPool2d
+from mmagic_adm.networks.convolution import Convolution
 from mmagic_adm.networks.encoder import ADMEncoder
 from mmagic_adm.networks.normalization import GroupNorm32
 from mmagic_adm.networks.residual import zero_init
@@ -106,7 +107,7 @@ class ADMClassifier(ADMEncoder):
             if pools_every_level:
                 means.append(h.mean(dim=(2, 3)))
         features = torch.cat(means, dim=1) if pools_every_level else h
-        return self.out(features).to(x.dtype)
+        return self.apply_head(features).to(x.dtype)
 
     def _head(self, out_channels: int) -> nn.Sequential:
         channels, size = self.widths[-1], self.sizes[-1]
@@ -115,7 +116,7 @@ class ADMClassifier(ADMEncoder):
                 GroupNorm32(channels),
                 nn.SiLU(),
                 nn.AdaptiveAvgPool2d(1),
-                zero_init(nn.Conv2d(channels, out_channels, 1)),
+                zero_init(Convolution(channels, out_channels, 1)),
                 nn.Flatten(),
             )
         if self.pool == 'attention':

@@ -16,6 +16,7 @@ from mmagic_adm.networks.architecture import (
     resolve_channel_mult,
 )
 from mmagic_adm.networks.attention import AttentionBlock
+from mmagic_adm.networks.convolution import Convolution, PixelwiseLinear
 from mmagic_adm.networks.embedding import timestep_embedding
 from mmagic_adm.networks.residual import Downsample, Resample, ResidualBlock, Upsample
 
@@ -35,6 +36,11 @@ class Stage(nn.Sequential):
         for layer in self:
             x = layer(x, embedding) if isinstance(layer, ResidualBlock) else layer(x)
         return x
+
+
+def type_of(module: nn.Module) -> torch.dtype:
+    """The type of a module's first parameter."""
+    return next(module.parameters()).dtype
 
 
 class ADMEncoder(nn.Module):
@@ -58,6 +64,8 @@ class ADMEncoder(nn.Module):
         min_group_channels: Channels a normalisation group has at least.
         use_checkpoint: Whether to recompute activations in the backward pass, for memory.
     """
+
+    out: nn.Sequential
 
     def __init__(
         self,
@@ -116,7 +124,7 @@ class ADMEncoder(nn.Module):
             nn.Linear(self.embedding_channels, self.embedding_channels),
         )
         channels = self.widths[0]
-        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(in_channels, channels, 3, padding=1))])
+        self.input_blocks = nn.ModuleList([Stage(Convolution(in_channels, channels, 3))])
         self.skip_channels = [channels]
         for level, (width, size) in enumerate(zip(self.widths, self.sizes, strict=True)):
             if level > 0:
@@ -138,8 +146,20 @@ class ADMEncoder(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type that the network's weights have and its activations take."""
-        return next(self.time_embed.parameters()).dtype
+        """The type that the blocks compute in."""
+        return type_of(self.input_blocks)
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Makes the blocks compute in a type; embeddings, norms and the head keep theirs."""
+        blocks = [*self.input_blocks, self.middle_block, *getattr(self, 'output_blocks', ())]
+        for block in blocks:
+            for layer in block.modules():
+                if isinstance(layer, nn.Conv2d | PixelwiseLinear):
+                    layer.to(dtype)
+
+    def apply_head(self, features: Tensor) -> Tensor:
+        """What comes out, in the type of the head."""
+        return self.out(features.to(type_of(self.out)))
 
     @staticmethod
     def checkpoint_stages(stages: Iterable[nn.Module], use_checkpoint: bool) -> None:
@@ -151,7 +171,7 @@ class ADMEncoder(nn.Module):
     def embed_time(self, timesteps: Tensor) -> Tensor:
         """Embeds timesteps of shape (N,), or (1,) for a batch that shares one."""
         embedding = timestep_embedding(timesteps, self.model_channels)
-        return self.time_embed(embedding.to(self.dtype))
+        return self.time_embed(embedding.to(type_of(self.time_embed)))
 
     def _block(self, in_channels: int, out_channels: int) -> ResidualBlock:
         return ResidualBlock(in_channels, out_channels, **self.block_options)

@@ -20,7 +20,9 @@ class GroupNorm32(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises in float32 and gives the input's type back."""
-        if x.dtype == self.weight.dtype == torch.float32:
+        # On a CPU the kernel itself computes in float32 if the parameters are of that type.
+        computes_in_float32 = x.dtype == torch.float32 or x.device.type == 'cpu'
+        if self.weight.dtype == torch.float32 and computes_in_float32:
             return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
         normalized = F.group_norm(
             x.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps

@@ -3,9 +3,11 @@
 import math
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmagic_adm.networks.convolution import Convolution
 from mmagic_adm.networks.normalization import GroupNorm32
 
 Resample = Literal['up', 'down']
@@ -28,13 +30,18 @@ def downsample(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2)
 
 
+def activate(x: Tensor) -> Tensor:
+    """SiLU of a tensor that nobody else needs, in its own memory where autograd allows that."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
 class Upsample(nn.Module):
     """Doubles the size by repeating pixels, then convolves if asked."""
 
     def __init__(self, channels: int, use_conv: bool) -> None:
         super().__init__()
         if use_conv:
-            self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+            self.conv = Convolution(channels, channels, 3)
         self.use_conv = use_conv
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
@@ -89,7 +96,7 @@ class ResidualBlock(nn.Module):
         self.in_layers = nn.Sequential(
             GroupNorm32(in_channels, min_group_channels),
             nn.SiLU(),
-            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+            Convolution(in_channels, out_channels, 3),
         )
         self.emb_layers = nn.Sequential(
             nn.SiLU(),
@@ -99,28 +106,27 @@ class ResidualBlock(nn.Module):
             GroupNorm32(out_channels, min_group_channels),
             nn.SiLU(),
             nn.Dropout(dropout),
-            zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
+            zero_init(Convolution(out_channels, out_channels, 3)),
         )
         self.skip_connection: nn.Module = (
             nn.Identity()
             if in_channels == out_channels
-            else nn.Conv2d(in_channels, out_channels, 1)
+            else Convolution(in_channels, out_channels, 1)
         )
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Applies the block to (N, C, H, W) under an embedding of shape (N, E) or (1, E)."""
-        norm, activation, convolution = self.in_layers
-        h = convolution(self._resampled(activation(norm(x))))
+        norm, _, convolution = self.in_layers
+        h = convolution(self._resampled(activate(norm(x))))
 
         modulation = self.emb_layers(embedding)[:, :, None, None]
-        norm, *rest = self.out_layers
+        norm, _, dropout, convolution = self.out_layers
         if self.use_scale_shift_norm:
             scale, shift = modulation.chunk(2, dim=1)
-            h = norm(h) * (1 + scale) + shift
+            h = torch.addcmul(shift.to(h.dtype), norm(h), (1 + scale).to(h.dtype))
         else:
-            h = norm(h + modulation)
-        for layer in rest:
-            h = layer(h)
+            h = norm(h + modulation.to(h.dtype))
+        h = convolution(dropout(activate(h)))
 
         total = self.skip_connection(self._resampled(x)) + h
         return total * self.skip_scale if self.skip_scale != 1.0 else total

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmagic_adm.networks.convolution import Convolution
 from mmagic_adm.networks.encoder import ADMEncoder, Stage
 from mmagic_adm.networks.normalization import GroupNorm32
 from mmagic_adm.networks.residual import zero_init
@@ -108,7 +109,7 @@ class ADMUNet(ADMEncoder):
         self.out = nn.Sequential(
             GroupNorm32(channels, min_group_channels),
             nn.SiLU(),
-            zero_init(nn.Conv2d(channels, out_channels, 3, padding=1)),
+            zero_init(Convolution(channels, out_channels, 3)),
         )
 
     def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -151,8 +152,10 @@ class ADMUNet(ADMEncoder):
             skips.append(h)
         h = self.middle_block(h, embedding)
         for block in self.output_blocks:
-            h = block(torch.cat([h, skips.pop()], dim=1), embedding)
-        return self.out(h)
+            # In one name, so that what was joined is freed before the block runs.
+            h = torch.cat([h, skips.pop()], dim=1)
+            h = block(h, embedding)
+        return self.apply_head(h)
 
     def _add_classes(self) -> int | None:
         """Makes the table of class embeddings; gives the index of the null class, if any."""

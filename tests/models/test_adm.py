@@ -10,7 +10,9 @@ from mmagic_adm.diffusion.noise_schedules import noise_schedule
 from mmagic_adm.guidance import ClassifierGuidance
 from tests.tiny import CLASSIFIER, as_pixels, build_model, model_config
 
-CLOSE = dict(atol=1e-5, rtol=1e-4)
+# A sum taken in another order differs by a rounding or two of float32 (1.2e-7), and DDIM's first
+# step multiplies what the network says by sqrt(1 / alpha_bar - 1), which is 157 at t = 999.
+CLOSE = dict(atol=2 * 1.2e-7 * 157, rtol=1e-4)
 
 
 class TestStraightLine:
