@@ -22,6 +22,7 @@ def init_model(
     model: str | Path | Config,
     device: str | torch.device | None = None,
     weights: Weights | Sequence[Weights] = True,
+    profile: str | Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> AblatedDiffusionModel:
     """A model ready to sample from.
@@ -33,6 +34,9 @@ def init_model(
             be. A path or URL loads a file with all of the model's networks, or with its U-Net
             alone; a mapping gives each network ('unet', 'classifier') its own. False leaves the
             model as it was initialised. For a cascade, a list has one of these for each stage.
+        profile: How the networks compute: 'exact', in float32; 'fast', as fast as the hardware
+            allows; 'auto', the same, and compiled where that pays; or a dict, see
+            :func:`~mmagic_adm.models.profiles.choose_profile`. None takes the config's, or 'exact'.
         **changes: Arguments of the model to change in the config.
 
     Raises:
@@ -40,6 +44,9 @@ def init_model(
     """
     config = find_config(model)
     built = MODELS.build({**model_config(config, weights), **changes})
+    for stage in built.stages:
+        if profile is not None or not (stage.profile or stage.use_fp16):
+            stage.use_profile(profile or 'exact')
     return built.to(device or default_device()).eval()
 
 

@@ -70,6 +70,8 @@ def sample_in_batches(
     if batch_size < 1:
         raise ValueError(f'batch_size is the number of samples at a time, not {batch_size}')
     remaining = list(indices)
+    for stage in model.stages:
+        stage.expect(len(remaining))
     while remaining:
         batch, retry = remaining[:batch_size], False
         chosen = None if model.num_classes is None else [labels[i % len(labels)] for i in batch]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from mmengine.dist import (
 )
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
 from mmengine.runner.amp import autocast
 from torch.utils.data import DataLoader, Subset
@@ -86,6 +88,10 @@ class SamplingLoop(TestLoop):
         stored = self._take_up_stored()
         if stored:
             self.dataloader = self._loader_of_the_rest(stored)
+        model = self.runner.model
+        model = model.module if is_model_wrapper(model) else model
+        for stage in getattr(model, 'stages', ()):
+            stage.expect(math.ceil((len(self.dataset) - len(stored)) / get_dist_info()[1]))
         with self._bar(len(stored)) as self._progress:
             for idx, data_batch in enumerate(self.dataloader):
                 self.run_iter(idx, data_batch)

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -45,6 +46,7 @@ class TorchvisionClassifier(nn.Module):
         check_name(name)
         self.name = name
         self.out_channels = num_classes
+        self.dtype = torch.float32
         self.network = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
         if weights is not None:
             self._load(weights)
@@ -63,7 +65,18 @@ class TorchvisionClassifier(nn.Module):
         Returns:
             Logits of shape (N, num_classes).
         """
-        return self.network(images)
+        if self.dtype == torch.float32:
+            return self.network(images)
+        with torch.autocast(images.device.type, self.dtype):
+            return self.network(images)
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Makes its products be computed in a type; norms and the logits' sums keep theirs."""
+        self.dtype = dtype
+
+    def lay_out_channels_last(self) -> None:
+        """Keeps kernels with the channels of a pixel side by side in memory."""
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _load(self, weights: str | Path) -> None:
         known = torchvision.models.get_model_weights(self.name)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from mmagic.structures import DataSample
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -26,11 +30,21 @@ from mmagic_adm.models.batch import (
     make_batch,
     resolve_seeds,
 )
+from mmagic_adm.models.compiled import Run, time_call
 from mmagic_adm.models.data_samples import as_data_samples, infer_arguments
 from mmagic_adm.models.denoisers import fitted_to
 from mmagic_adm.models.diffusion_loss import DiffusionLoss
+from mmagic_adm.models.profiles import (
+    Choice,
+    apply_profile,
+    arithmetic_of,
+    check_profile,
+    choose_profile,
+    networks_of,
+)
 from mmagic_adm.models.sampling import Trajectory, Watcher, follow, reverse_process
 from mmagic_adm.models.scheduler_choice import build_scheduler
+from mmagic_adm.networks.deep_features import reused_deep_features
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
 # x_T has unit variance; no entry of a normal tensor of any size comes near this.
@@ -54,11 +68,20 @@ class AblatedDiffusionModel(BaseModel):
         loss: Config of another loss than :class:`DiffusionLoss`, or the loss.
         data_preprocessor: Config of what brings data to the device and into range.
         rgb2bgr: Whether samples come out in BGR, as OpenCV and MMagic's metrics have it.
-        use_fp16: Whether the networks run in float16.
+        use_fp16: Whether the networks run in float16, as MMagic's configs say it.
+        profile: How the networks compute when the model samples: 'exact', 'fast', 'auto' or a
+            dict, see :func:`~mmagic_adm.models.profiles.choose_profile`; None leaves them as they
+            are. A model in training is left as it is.
+        reuse_every: Compute the inner levels of the U-Net in every k-th call only, and reuse what
+            they said in between: faster, and not the same image. 1 computes them in all.
+        reuse_levels: With it, the levels, from the finest on, that every call computes.
         pretrained_cfgs: Weights to load: for 'unet' and 'classifier', a dict with ``ckpt_path`` (a
             path or URL) and, for a file that holds several networks, ``prefix``.
         init_cfg: As of any MMEngine model.
     """
+
+    was_trained: bool = False
+    expected_images: int | None = None
 
     def __init__(
         self,
@@ -74,6 +97,9 @@ class AblatedDiffusionModel(BaseModel):
         data_preprocessor: dict | nn.Module | None = None,
         rgb2bgr: bool = False,
         use_fp16: bool = False,
+        profile: str | dict | None = None,
+        reuse_every: int = 1,
+        reuse_levels: int = 1,
         pretrained_cfgs: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -95,6 +121,9 @@ class AblatedDiffusionModel(BaseModel):
         self.classifier_scale = classifier_scale
         self.guidance = build_guidance(guidance, self.classifier, classifier_scale)
         self.rgb2bgr = rgb2bgr
+        self.use_fp16 = use_fp16
+        self.use_profile(profile)
+        self.reuse_every, self.reuse_levels = reuse_every, reuse_levels
         self._check_parts(self.diffusion_scheduler)
 
         # A checkpoint need not repeat what has a file of its own.
@@ -102,9 +131,16 @@ class AblatedDiffusionModel(BaseModel):
         for name, source in (pretrained_cfgs or {}).items():
             self._load_part(name, dict(source))
         if use_fp16:
+            if profile is not None:
+                raise ValueError('use_fp16 and profile both say what to compute in; give one')
             self.unet.half()
             if self.classifier is not None:
                 self.classifier.half()
+
+    @property
+    def stages(self) -> list[AblatedDiffusionModel]:
+        """The models that run one after another: this one."""
+        return [self]
 
     @property
     def device(self) -> torch.device:
@@ -118,9 +154,21 @@ class AblatedDiffusionModel(BaseModel):
             return self.unet.num_classes
         return self.guidance.num_classes
 
+    def use_profile(self, profile: str | dict | None) -> None:
+        """Sets how the networks compute when the model samples next; see ``profile``."""
+        if profile is not None:
+            check_profile(profile)
+        self.profile = profile
+        self.chosen: Choice | None = None
+
+    def expect(self, images: int) -> None:
+        """Announces a run of so many images; whether compiling pays may depend on it."""
+        self.expected_images = images
+
     def train(self, mode: bool = True) -> AblatedDiffusionModel:
         """Puts the network in training mode; the classifier stays as it is."""
         super().train(mode)
+        self.was_trained = self.was_trained or mode
         if self.classifier is not None:
             self.classifier.eval()
         return self
@@ -140,6 +188,7 @@ class AblatedDiffusionModel(BaseModel):
         on_step: Watcher | None = None,
         network_inputs: Mapping[str, Tensor] | None = None,
         skip_steps: int = 0,
+        reuse_every: int | None = None,
     ) -> dict[str, Any]:
         """Samples images.
 
@@ -161,6 +210,8 @@ class AblatedDiffusionModel(BaseModel):
             network_inputs: What the network is given besides, by the names of its arguments.
             skip_steps: Steps to leave out at the start. ``init_image`` is then no pure noise, but
                 as noisy as it would be after them.
+            reuse_every: Compute the inner levels of the U-Net in every k-th call only; None takes
+                the config's.
 
         Returns:
             ``samples``: (N, C, H, W) in [-1, 1]; ``labels``: (N,) or None; ``seeds``: a list; and
@@ -187,21 +238,47 @@ class AblatedDiffusionModel(BaseModel):
 
         watchers: list[Watcher] = [watch for watch in (trajectory, on_step) if watch is not None]
         network = fitted_to(scheduler, self.unet, self.diffusion_scheduler.full_process)
+        inputs = self._inputs(batch, network_inputs)
+        self._settle(batch, len(walked), functools.partial(time_call, network, sample, inputs))
         walk = reverse_process(
-            guidance.denoiser(network, self._inputs(batch, network_inputs)),
+            guidance.denoiser(network, inputs),
             scheduler,
             sample,
             guidance.in_step,
             batch.generators,
             skip_steps,
         )
-        sample = follow(walk, watchers, show_progress and is_main_process())
+        with self._computing(self.reuse_every if reuse_every is None else reuse_every):
+            sample = follow(walk, watchers, show_progress and is_main_process())
         result: dict[str, Any] = dict(
             samples=self._finish(sample), labels=batch.labels, seeds=batch.seeds
         )
         if trajectory is not None:
             result['trajectory'] = trajectory.as_dict()
         return result
+
+    def _settle(self, batch: SampleBatch, steps: int, time_call: Callable[[], float]) -> None:
+        """Applies the profile, once."""
+        if self.profile is None or self.chosen is not None or self.was_trained:
+            return
+        batches = math.ceil((self.expected_images or len(batch)) / len(batch))
+        run = Run(networks_of(self), batches * steps, time_call)
+        self.chosen = choose_profile(self.profile, self.device, run)
+        apply_profile(self.chosen.profile, self)
+        print_log(f"profile '{self.profile}': {self.chosen.reason}", logger='current')
+
+    @contextlib.contextmanager
+    def _computing(self, reuse_every: int) -> Iterator[None]:
+        """While this lasts, the networks compute as the profile and the reuse of features say."""
+        profile = self.chosen and self.chosen.profile
+        if reuse_every > 1 and profile and profile.compiled:
+            raise ValueError(
+                f'reuse_every={reuse_every} needs networks that are not compiled: '
+                "profile=dict(base='fast', compiled=False)"
+            )
+        reused = reused_deep_features(self.unet, reuse_every, self.reuse_levels)
+        with reused, arithmetic_of(profile):
+            yield
 
     def forward(
         self,

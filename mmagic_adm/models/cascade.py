@@ -35,6 +35,8 @@ class CascadedDiffusionModel(BaseModel):
             of a model, or a model.
         upsamplers: The same of each upsampling model, smallest first.
         data_preprocessor: Config of what brings data to the device.
+        profile: How the networks of all stages compute, see :class:`AblatedDiffusionModel`; None
+            leaves that to the stages.
         init_cfg: As of any MMEngine model.
     """
 
@@ -43,6 +45,7 @@ class CascadedDiffusionModel(BaseModel):
         base: str | dict | AblatedDiffusionModel,
         upsamplers: Sequence[str | dict | AblatedUpsamplingModel],
         data_preprocessor: dict | nn.Module | None = None,
+        profile: str | dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         preprocessor = data_preprocessor or dict(type='DiffusionDataPreprocessor', _scope_=SCOPE)
@@ -55,6 +58,8 @@ class CascadedDiffusionModel(BaseModel):
             if not isinstance(model, AblatedUpsamplingModel):
                 raise ValueError(f'{type(model).__name__} is not an upsampling model')
         self._check_sizes()
+        for model in self.stages if profile is not None else ():
+            model.use_profile(profile)
 
     @property
     def stages(self) -> list[AblatedDiffusionModel]:

@@ -100,7 +100,7 @@ class ADMClassifier(ADMEncoder):
         """
         embedding = self.embed_time(timesteps)
         pools_every_level = self.pool.startswith('spatial')
-        h = x.to(self.dtype)
+        h = self.enter(x)
         means = []
         for block in [*self.input_blocks, self.middle_block]:
             h = block(h, embedding)

@@ -66,6 +66,7 @@ class ADMEncoder(nn.Module):
     """
 
     out: nn.Sequential
+    memory_format: torch.memory_format = torch.preserve_format
 
     def __init__(
         self,
@@ -168,8 +169,19 @@ class ADMEncoder(nn.Module):
             assert isinstance(stage, Stage)
             stage.use_checkpoint = use_checkpoint
 
+    def lay_out_channels_last(self) -> None:
+        """Keeps kernels and activations with the channels of a pixel side by side in memory."""
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.memory_format = torch.channels_last
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Images in the type and the layout that the blocks take."""
+        return x.to(self.dtype, memory_format=self.memory_format)
+
     def embed_time(self, timesteps: Tensor) -> Tensor:
         """Embeds timesteps of shape (N,), or (1,) for a batch that shares one."""
+        if len(timesteps) > 1 and timesteps.stride(0) == 0:
+            timesteps = timesteps[:1]  # one that was expanded, so all that follows is shared
         embedding = timestep_embedding(timesteps, self.model_channels)
         return self.time_embed(embedding.to(type_of(self.time_embed)))
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmagic_adm.networks.convolution import Convolution
+from mmagic_adm.networks.deep_features import DeepFeatures
 from mmagic_adm.networks.encoder import ADMEncoder, Stage
 from mmagic_adm.networks.normalization import GroupNorm32
 from mmagic_adm.networks.residual import zero_init
@@ -85,6 +86,7 @@ class ADMUNet(ADMEncoder):
             min_group_channels=min_group_channels,
             use_checkpoint=use_checkpoint,
         )
+        self.deep_features: DeepFeatures | None = None
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.num_classes = num_classes
@@ -145,17 +147,31 @@ class ADMUNet(ADMEncoder):
         return embedding + self.label_emb(labels)
 
     def _predict(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = x.to(self.dtype)
-        skips = []
-        for block in self.input_blocks:
+        memory = self.deep_features
+        recalled = None if memory is None else memory.recall(x)
+        outer = len(self.input_blocks) if memory is None else memory.outer_blocks
+        h, skips = self.enter(x), []
+        for block in self.input_blocks if recalled is None else self.input_blocks[:outer]:
             h = block(h, embedding)
             skips.append(h)
-        h = self.middle_block(h, embedding)
-        for block in self.output_blocks:
+        h = self.middle_block(h, embedding) if recalled is None else recalled
+        while skips:
+            if memory is not None and len(skips) == outer:
+                memory.keep(h)
+            block = self.output_blocks[-len(skips)]
             # In one name, so that what was joined is freed before the block runs.
             h = torch.cat([h, skips.pop()], dim=1)
             h = block(h, embedding)
         return self.apply_head(h)
+
+    def count_outer_blocks(self, levels: int) -> int:
+        """Blocks of the way down, and as many of the way up, that the finest levels have."""
+        if not 1 <= levels < len(self.widths):
+            raise ValueError(
+                f'this network has {len(self.widths)} levels, of which 1 to {len(self.widths) - 1} '
+                f'can be computed in every step while the rest is reused; not {levels}'
+            )
+        return len(self.input_blocks) * levels // len(self.widths)
 
     def _add_classes(self) -> int | None:
         """Makes the table of class embeddings; gives the index of the null class, if any."""

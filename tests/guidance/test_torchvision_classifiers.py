@@ -103,3 +103,16 @@ class TestBadInput:
     def test_a_file_that_is_not_there(self):
         with pytest.raises(CheckpointError, match='does not exist'):
             TorchvisionClassifier(NAME, 'nowhere.pth')
+
+
+def test_in_half_precision_it_says_about_the_same():
+    torch.manual_seed(0)
+    classifier = TorchvisionClassifier('resnet18', weights=None).eval()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = classifier(images)
+        classifier.compute_in(torch.bfloat16)
+        classifier.lay_out_channels_last()
+        found = classifier(images)
+    assert not torch.equal(found, expected)
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0.05)

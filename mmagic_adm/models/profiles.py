@@ -1,0 +1,191 @@
+"""How a model's networks are computed when it samples: exactly, or as fast as the hardware allows.
+
+Whatever the profile, norms, softmax, embeddings and the schedulers' arithmetic stay in float32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from mmagic_adm.models.compiled import Run, compile_network, why_compile
+from mmagic_adm.networks.convolution import pack, why_not_packing
+
+NAMES = ('exact', 'fast', 'auto')
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How networks are computed.
+
+    Attributes:
+        dtype: Type that their blocks compute in: 'float32', 'bfloat16' or 'float16'.
+        channels_last: Whether the channels of a pixel lie side by side in memory.
+        packed: Whether kernels are laid out for the CPU once, beside the parameters.
+        compiled: Whether the networks are compiled by ``torch.compile``.
+    """
+
+    dtype: str = 'float32'
+    channels_last: bool = False
+    packed: bool = False
+    compiled: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing is rounded more than float32 rounds."""
+        return self.dtype == 'float32'
+
+
+class Choice(NamedTuple):
+    """A profile, and why it is this one."""
+
+    profile: Profile
+    reason: str
+
+
+def choose_profile(spec: str | Mapping[str, Any], device: torch.device, run: Run) -> Choice:
+    """The profile that a name or a config stands for on a device.
+
+    Args:
+        spec: 'exact': float32 throughout. 'fast': half precision where the hardware has it, and
+            compiled where that is known to pay. 'auto': as 'fast', but compiled only where this
+            run is long enough or the compiled code is there from before. Or a dict that changes
+            attributes of :class:`Profile`, of 'fast' unless ``base`` names another.
+        device: Where the networks are.
+        run: What is to be computed.
+
+    Raises:
+        ValueError: There is no such profile, or attribute of one.
+    """
+    check_profile(spec)
+    changes = {} if isinstance(spec, str) else dict(spec)
+    name = spec if isinstance(spec, str) else changes.pop('base', 'fast')
+    choice = _exact(device) if name == 'exact' else _fast(device)
+    if name == 'auto':
+        pays, reason = why_compile(run, device, getattr(torch, choice.profile.dtype))
+        choice = Choice(replace(choice.profile, compiled=pays), f'{choice.reason}; {reason}')
+    if changes:
+        choice = Choice(replace(choice.profile, **changes), f'{choice.reason}; {changes} as given')
+    return _possible(choice, device)
+
+
+def check_profile(spec: Any) -> None:
+    """Refuses what is no profile."""
+    known = [field.name for field in fields(Profile)]
+    if isinstance(spec, Mapping):
+        if strangers := sorted(set(spec) - {'base', *known}):
+            raise ValueError(
+                f'a profile has no {strangers[0]!r}; it has base ({", ".join(NAMES)}), '
+                f'{", ".join(known)}'
+            )
+        if spec.get('dtype', 'float32') not in ('float32', 'bfloat16', 'float16'):
+            raise ValueError(
+                f"a profile's dtype is float32, bfloat16 or float16, not {spec['dtype']!r}"
+            )
+        spec = spec.get('base', 'fast')
+    if spec not in NAMES:
+        raise ValueError(f'profile is {", ".join(NAMES)} or a dict, not {spec!r}')
+
+
+def apply_profile(profile: Profile, model: nn.Module) -> None:
+    """Makes the networks in a model compute as a profile says.
+
+    Args:
+        profile: The profile.
+        model: Its networks are those that know how to compute in another type. The weights are
+            rounded to it, and there is no way back.
+    """
+    for network in networks_of(model):
+        if next(network.parameters()).dtype == torch.float32:  # and not of half precision already
+            network.compute_in(getattr(torch, profile.dtype))
+        if profile.channels_last:
+            network.lay_out_channels_last()
+        pack(network, profile.packed)
+        if profile.compiled:
+            compile_network(network)
+
+
+def networks_of(model: nn.Module) -> list[Any]:
+    """The networks in a model that a profile is for."""
+    return [part for part in model.modules() if hasattr(part, 'compute_in')]
+
+
+@contextlib.contextmanager
+def arithmetic_of(profile: Profile | None) -> Iterator[None]:
+    """While this lasts, products that are to be exact are float32's, not TensorFloat-32's."""
+    if profile is None or not profile.is_exact or not torch.cuda.is_available():
+        yield
+        return
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(
+            enabled=torch.backends.cudnn.enabled,
+            benchmark=torch.backends.cudnn.benchmark,
+            deterministic=torch.backends.cudnn.deterministic,
+            allow_tf32=False,
+        ):
+            yield
+    finally:
+        matmul.allow_tf32 = before
+
+
+def _exact(device: torch.device) -> Choice:
+    on_cpu = device.type == 'cpu'
+    return Choice(Profile(channels_last=on_cpu, packed=on_cpu), 'float32')
+
+
+def _fast(device: torch.device) -> Choice:
+    if device.type == 'cpu':
+        return Choice(
+            Profile('bfloat16', channels_last=True, packed=True),
+            'bfloat16 with packed kernels, which compiled code does not beat on CPUs',
+        )
+    dtype = 'bfloat16' if device.type != 'cuda' or _capability(device) >= (8, 0) else 'float16'
+    compiled = device.type == 'cuda'
+    return Choice(Profile(dtype, channels_last=True, compiled=compiled), dtype)
+
+
+def _possible(choice: Choice, device: torch.device) -> Choice:
+    """The choice without what the hardware cannot do, and what it does instead."""
+    profile, reason = choice
+    if lacking := _lacking_type(profile.dtype, device):
+        profile = replace(profile, dtype='float32')
+        reason = f'{lacking}: float32 instead'
+    if profile.packed and device.type != 'cpu':
+        profile = replace(profile, packed=False)
+    if profile.packed and (lacking := why_not_packing()):
+        profile = replace(profile, packed=False)
+        reason = f'{reason}; {lacking}'
+    return Choice(profile, reason)
+
+
+def _lacking_type(dtype: str, device: torch.device) -> str | None:
+    """Why a type is not worth computing in here; None where it is."""
+    if dtype == 'float32':
+        return None
+    if device.type == 'cpu':
+        if dtype == 'bfloat16' and _cpu_has_bfloat16():
+            return None
+        return f'this CPU has no {dtype} arithmetic'
+    if device.type == 'cuda' and _capability(device) < ((8, 0) if dtype == 'bfloat16' else (7, 0)):
+        return f'{torch.cuda.get_device_name(device)} has no {dtype} arithmetic'
+    return None
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether there are instructions for products of bfloat16 (AVX512-BF16, AMX)."""
+    tests = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    return torch.backends.mkldnn.is_available() and any(
+        getattr(torch.cpu, test, lambda: False)() for test in tests
+    )
+
+
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
