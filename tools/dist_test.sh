@@ -3,11 +3,19 @@
 #
 #   tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [options of tools/test.py]
 #
+# such as
+#
+#   tools/dist_test.sh adm_ddim250_8xb32_imagenet-64x64 64x64_diffusion.pt 8 --resume
+#
 # On N machines, start it on each of them with NNODES=N, NODE_RANK from 0 to N-1, and MASTER_ADDR
 # the address of the first. PYTHON picks the interpreter.
+#
+# Exit codes: 2 for wrong usage, else those of torchrun.
 set -euo pipefail
-if [ $# -lt 3 ]; then
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
+case ${1:-} in -h | --help) usage && exit 0 ;; esac
+if [[ $# -lt 3 || ! $3 =~ ^([1-9][0-9]*|gpu|cpu|auto)$ ]]; then
+    usage >&2
     exit 2
 fi
 config=$1 checkpoint=$2 processes=$3

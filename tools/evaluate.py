@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmagic_adm.apis.command_line import run_tool
-from mmagic_adm.checkpoints.files import written_whole
+from mmagic_adm.apis.command_line import claim_file, run_tool, write_json
 from mmagic_adm.evaluation import evaluate
 
 EXAMPLE = """example:
-  %(prog)s VIRTUAL_imagenet64_labeled.npz samples.npz
+  python tools/evaluate.py VIRTUAL_imagenet64_labeled.npz samples.npz --out figures.json
 
 prints Inception Score, FID, sFID, Precision and Recall, one a line.
 """
@@ -35,25 +34,23 @@ def parse() -> argparse.ArgumentParser:
     )
     parser.add_argument('--batch-size', type=int, default=64, help='images at a time (default: 64)')
     parser.add_argument('--out', metavar='FILE', type=Path, help='also write the figures, as JSON')
+    parser.add_argument('--overwrite', action='store_true', help='replace --out if it exists')
     return parser
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Evaluates, and prints one figure a line."""
-    if arguments.out and arguments.out.exists():
-        raise ValueError(f'{arguments.out} exists; choose another --out')
+def main(arguments: argparse.Namespace) -> Iterator[str]:
+    """Evaluates, and gives one figure a line."""
+    claim_file(arguments.out, arguments.overwrite)
     figures = evaluate(
         arguments.reference,
         arguments.samples,
         chosen_features(arguments),
         batch_size=arguments.batch_size,
     )
-    for name, value in figures.items():
-        print(f'{name}: {value}')
     if arguments.out:
-        text = json.dumps(figures, indent=2)
-        with written_whole(arguments.out, len(text), overwrite=False) as temporary:
-            temporary.write_text(text)
+        write_json(arguments.out, figures, arguments.overwrite)
+    for name, value in figures.items():
+        yield f'{name}: {value}'
 
 
 def chosen_features(arguments: argparse.Namespace) -> dict | None:

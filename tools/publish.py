@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from mmagic_adm.checkpoints.files import METADATA_KEY, written_whole
 from mmagic_adm.checkpoints.reading import read_document
 
 EXAMPLE = """example:
-  %(prog)s work_dirs/adm_1xb32_digits-16x16/iter_5000.pth digits-16x16_unet.safetensors
+  python tools/publish.py work_dirs/adm_1xb32_digits-16x16/iter_5000.pth unet.safetensors
 
 The file holds the averaged weights, where training kept an average, and no more than the network.
 tools/convert.py writes other layouts, with every bit of the weights.
@@ -35,8 +36,8 @@ def parse() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Reads, halves and writes."""
+def main(arguments: argparse.Namespace) -> Iterator[Path]:
+    """Reads, halves and writes; gives the file."""
     if arguments.out.suffix != '.safetensors':
         raise ValueError(f'{arguments.out} is to end in .safetensors, as that is what it will be')
     document, _ = read_document(arguments.checkpoint)
@@ -56,7 +57,8 @@ def main(arguments: argparse.Namespace) -> None:
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     with written_whole(arguments.out, size, arguments.overwrite) as temporary:
         save_file(tensors, temporary, {'format': 'pt', METADATA_KEY: described})
-    print(f'{arguments.out}: {len(tensors)} tensors of {network}, {size / 1e6:.1f} MB')
+    print(f'{len(tensors)} tensors of {network}, {size / 1e6:.1f} MB')
+    yield arguments.out
 
 
 if __name__ == '__main__':

@@ -3,11 +3,19 @@
 #
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
 #
+# such as
+#
+#   GPUS=16 tools/slurm_train.sh gpu adm-64 adm_8xb32_imagenet-64x64
+#
 # GPUS is the number of GPUs (8), GPUS_PER_NODE how many of them a machine has (8), CPUS_PER_GPU
 # the number of cores for each (5). SRUN_ARGS are further options of srun.
+#
+# Exit codes: 2 for wrong usage, else those of srun.
 set -euo pipefail
+usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
+case ${1:-} in -h | --help) usage && exit 0 ;; esac
 if [ $# -lt 3 ]; then
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    usage >&2
     exit 2
 fi
 partition=$1 job_name=$2 config=$3

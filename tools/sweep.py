@@ -7,39 +7,44 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from torch import Tensor
 from tqdm import tqdm
 
 from mmagic_adm.apis.command_line import (
+    add_config_options,
     add_weight_arguments,
+    changed_config,
     chosen_weights,
     number_or_spec,
     run_tool,
+    write_json,
 )
-from mmagic_adm.apis.models import init_model
+from mmagic_adm.apis.models import Weights, init_model
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches, scheduler_config
 from mmagic_adm.checkpoints.files import written_whole
-from mmagic_adm.checkpoints.named_configs import find_config
 from mmagic_adm.evaluation import SampleEvaluator
 from mmagic_adm.evaluation.feature_extractor import shared_extractor
 from mmagic_adm.evaluation.sample_metric import INCEPTION
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.data_preprocessor import as_uint8
 
-EXAMPLE = """example:
-  %(prog)s adm-g_ddim25_8xb32_imagenet-64x64 --scales 0,0.5,1,2,4 --num-samples 5000 \\
-      --cfg-options model.guidance.type=ClassifierGuidance model.guidance.every=2
+EXAMPLE = """examples:
+  python tools/sweep.py adm-g_ddim25_digits-16x16 --scales 0,1,2,4,8 --num-samples 300
+  python tools/sweep.py adm-g_ddim25_8xb32_imagenet-64x64 --scales 0,0.5,1,2,4 \\
+      --num-samples 5000 --cfg-options \\
+      model.guidance.type=ClassifierGuidance model.guidance.every=2
 
-samples the same 5000 seeds at each scale, guided in every second step, and writes a table, its
-numbers as sweep.json and a plot into outputs/sweep_adm-g_ddim25_8xb32_imagenet-64x64. Reference
-and features are those of the config's test_evaluator where they are not given. Stopped by ctrl-C,
-the same command makes the scales that are missing.
+The first samples the same 300 seeds at each scale, with a small model that ships with the package.
+It prints a table, and the paths of its numbers as JSON and of a plot, which are in
+outputs/sweep_adm-g_ddim25_digits-16x16. Reference and features are those of the config's
+test_evaluator where they are not given. Stopped by ctrl-C, the same command makes the scales that
+are missing.
 """
 
 ACCURACY, PRECISION, RECALL, FID = 'Accuracy top-1', 'Precision', 'Recall', 'FID'
@@ -72,46 +77,46 @@ def parse() -> argparse.ArgumentParser:
         '--batch-size', type=int, default=50, help='samples at a time (default: 50)'
     )
     parser.add_argument('--device', help='default: a GPU if there is one')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='changes to the config, such as model.guidance.every=2',
-    )
+    add_config_options(parser, 'model.guidance.every=2')
     parser.add_argument('--out', help='folder (default: outputs/sweep_MODEL)')
     parser.add_argument('--overwrite', action='store_true', help='replace what --out holds')
     return parser
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Samples and evaluates at each scale that is missing, and shows them all."""
+def main(arguments: argparse.Namespace) -> Iterator[str | Path]:
+    """Samples and evaluates at each scale that is missing; gives the table, and its files."""
     scales = parse_scales(arguments.scales)
     if arguments.num_samples <= NEIGHBOURHOOD:
         raise ValueError(
             f'--num-samples is more than {NEIGHBOURHOOD}, the neighbours that precision and recall '
             f'look at; not {arguments.num_samples}'
         )
+    parts = ('model', 'weights', 'test_evaluator')
+    config = changed_config(arguments.model, arguments.cfg_options, parts)
+    weights = chosen_weights(arguments)
     name = arguments.model.rsplit('/', 1)[-1].removesuffix('.py')
     results = Results(
         Path(arguments.out or f'outputs/sweep_{name}'), settings(arguments), arguments.overwrite
     )
     missing = [scale for scale in scales if scale not in results.rows]
     if missing:
-        measure(arguments, missing, results)
+        measure(arguments, config, weights, missing, results)
     rows = [results.rows[scale] for scale in scales]
-    print(table(rows))
-    for path in (results.file, results.save_plot(rows, name)):
-        print(path)
+    yield table(rows)
+    yield results.file
+    yield results.save_plot(rows, name)
 
 
-def measure(arguments: argparse.Namespace, scales: Sequence[float], results: Results) -> None:
+def measure(
+    arguments: argparse.Namespace,
+    config: Config,
+    weights: Weights,
+    scales: Sequence[float],
+    results: Results,
+) -> None:
     """Fills in the rows of these scales."""
-    config = find_config(arguments.model)
-    if arguments.cfg_options:
-        config.merge_from_dict(arguments.cfg_options)
     comparison = chosen_comparison(arguments, config)
-    model = init_model(config, arguments.device, chosen_weights(arguments))
+    model = init_model(config, arguments.device, weights)
     if getattr(model, 'guidance', None) is None:
         raise ValueError(f'{arguments.model} has neither classifier nor guidance to scale')
     evaluator = make_evaluator(has_labels=model.num_classes is not None, **comparison)
@@ -229,9 +234,7 @@ class Results:
         """Keeps a row."""
         self.rows[scale] = row
         figures = [self.rows[known] for known in sorted(self.rows)]
-        text = json.dumps(dict(settings=self.settings, figures=figures), indent=2)
-        with written_whole(self.file, len(text), overwrite=True) as temporary:
-            temporary.write_text(text)
+        write_json(self.file, dict(settings=self.settings, figures=figures), overwrite=True)
 
     def save_plot(self, rows: Sequence[Row], title: str) -> Path:
         """Draws the rows beside the file."""

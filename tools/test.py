@@ -4,25 +4,34 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from mmagic_adm.apis.command_line import run_tool
+from mmagic_adm.apis.command_line import (
+    RUN_PARTS,
+    add_config_options,
+    add_profile_argument,
+    changed_config,
+    claim_file,
+    run_tool,
+    write_json,
+)
 from mmagic_adm.apis.models import model_config
-from mmagic_adm.checkpoints.files import written_whole
-from mmagic_adm.checkpoints.named_configs import find_config
 from mmagic_adm.engine import EvaluationRunner
 
-EXAMPLE = """example:
-  %(prog)s configs/guided_diffusion/adm_ddim250_8xb32_imagenet-64x64.py 64x64_diffusion.pt
+EXAMPLE = """examples:
+  python tools/test.py adm_ddim250_8xb32_imagenet-64x64
+  python tools/test.py configs/guided_diffusion/adm_ddim250_8xb32_imagenet-64x64.py \\
+      64x64_diffusion.pt --cfg-options test_dataloader.dataset.num_samples=1000
 
-makes the config's 50,000 samples and compares them with its reference batch. Samples are kept in
-the work directory as they come; stopped at any time, the same command with --resume makes the rest.
-tools/dist_test.sh does the same on several GPUs.
+The first makes the config's 50,000 samples with the released weights, compares them with its
+reference batch, and prints one figure a line. Samples are kept in the work directory as they come;
+stopped at any time, the same command with --resume makes the rest. tools/dist_test.sh does the same
+on several GPUs.
 """
 
 
@@ -39,16 +48,12 @@ def parse() -> argparse.ArgumentParser:
     )
     parser.add_argument('--work-dir', help='where samples and figures go (work_dirs/CONFIG)')
     parser.add_argument('--out', type=Path, metavar='FILE', help='also write the figures, as JSON')
+    parser.add_argument('--overwrite', action='store_true', help='replace --out if it exists')
     parser.add_argument(
         '--resume', action='store_true', help='go on with the samples that the work dir has'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='changes to the config, such as test_dataloader.dataset.num_samples=1000',
-    )
+    add_profile_argument(parser, 'the networks as they are')
+    add_config_options(parser, 'test_dataloader.dataset.num_samples=1000')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -58,23 +63,25 @@ def parse() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Runs the test loop."""
-    if arguments.out and arguments.out.exists():
-        raise ValueError(f'{arguments.out} exists; choose another --out')
+def main(arguments: argparse.Namespace) -> Iterator[str]:
+    """Runs the test loop; gives one figure a line."""
+    claim_file(arguments.out, arguments.overwrite)
     runner = EvaluationRunner.from_cfg(run_config(arguments))
-    figures = runner.test()
-    if arguments.out and is_main_process():
-        text = json.dumps(figures, indent=2)
-        with written_whole(arguments.out, len(text), overwrite=False) as temporary:
-            temporary.write_text(text)
+    try:
+        figures = runner.test()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt('stopped; the same command with --resume makes the rest') from None
+    if not is_main_process():
+        return
+    if arguments.out:
+        write_json(arguments.out, figures, arguments.overwrite)
+    for name, value in figures.items():
+        yield f'{name}: {value}'
 
 
 def run_config(arguments: argparse.Namespace) -> Config:
     """The config with what the command line changes."""
-    config = find_config(arguments.config)
-    if arguments.cfg_options:
-        config.merge_from_dict(arguments.cfg_options)
+    config = changed_config(arguments.config, arguments.cfg_options, RUN_PARTS | {'weights'})
     if 'test_cfg' not in config:
         raise ValueError(f'{arguments.config} has no evaluation: test_dataloader, test_evaluator')
     config.setdefault('default_scope', 'mmagic_adm')
@@ -88,6 +95,8 @@ def run_config(arguments: argparse.Namespace) -> Config:
         config.load_from = arguments.checkpoint
     else:
         config.model = model_config(config)
+    if arguments.profile:
+        config.model.profile = arguments.profile
     if arguments.resume:
         if config.test_cfg.type != 'SamplingLoop':
             raise ValueError(

@@ -5,21 +5,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+from mmengine.dist import is_main_process
 
-from mmagic_adm.apis.command_line import run_tool
-from mmagic_adm.apis.models import find_config
+from mmagic_adm.apis.command_line import RUN_PARTS, add_config_options, changed_config, run_tool
 from mmagic_adm.engine import last_checkpoint
 from mmagic_adm.registry import RUNNERS, SCOPE
 
 EXAMPLE = """example:
-  %(prog)s configs/digits/adm_1xb32_digits-16x16.py
+  python tools/train.py configs/digits/adm_1xb32_digits-16x16.py
 
-trains on scikit-learn's handwritten digits, with checkpoints in work_dirs/adm_1xb32_digits-16x16.
-Stopped at any time, the same command with --resume goes on, to the same weights in the end.
-tools/dist_train.sh does the same on several GPUs.
+trains on scikit-learn's handwritten digits, with checkpoints in work_dirs/adm_1xb32_digits-16x16,
+and prints the path of the last of them. Stopped at any time, the same command with --resume goes
+on, to the same weights in the end. tools/dist_train.sh does the same on several GPUs.
 """
 
 
@@ -38,13 +39,7 @@ def parse() -> argparse.ArgumentParser:
         choices=['float16', 'bfloat16'],
         help='train in mixed precision (GPUs since 2020 have bfloat16)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='changes to the config, such as train_dataloader.batch_size=8',
-    )
+    add_config_options(parser, 'train_dataloader.batch_size=8')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -54,18 +49,23 @@ def parse() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Runs the training loop."""
+def main(arguments: argparse.Namespace) -> Iterator[Path]:
+    """Runs the training loop; gives the last checkpoint."""
     config = run_config(arguments)
     claim_work_dir(config, arguments.resume)
-    RUNNERS.build(config).train()
+    runner = RUNNERS.build(config)
+    try:
+        runner.train()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt('stopped; --resume goes on from the last checkpoint') from None
+    last = last_checkpoint(config.work_dir)
+    if last and is_main_process():
+        yield last
 
 
 def run_config(arguments: argparse.Namespace) -> Config:
     """The config with what the command line changes."""
-    config = find_config(arguments.config)
-    if arguments.cfg_options:
-        config.merge_from_dict(arguments.cfg_options)
+    config = changed_config(arguments.config, arguments.cfg_options, RUN_PARTS | {'runner_type'})
     if 'train_cfg' not in config:
         raise ValueError(f'{arguments.config} has no training: train_dataloader, train_cfg')
     config.setdefault('default_scope', SCOPE)

@@ -1,6 +1,7 @@
 """tools/sample.py, as it is called from a shell."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +14,9 @@ from mmengine import MODELS, Config
 from PIL import Image
 
 from mmagic_adm.checkpoints import write_checkpoint
-from tests.reference import REPOSITORY, fill_by_name
+from tests.reference import fill_by_name
 from tests.tiny import CLASSIFIER, build_model, model_config
-
-TOOL = REPOSITORY / 'tools' / 'sample.py'
+from tests.tools.running import TOOLS, fail, run_here, succeed
 
 
 @pytest.fixture(scope='module')
@@ -26,13 +26,7 @@ def arguments(tmp_path_factory):
     config, checkpoint = folder / 'tiny-g.py', folder / 'tiny-g.safetensors'
     Config(dict(model=model_config(classifier=CLASSIFIER))).dump(config)
     write_checkpoint(build_model(classifier=CLASSIFIER).state_dict(), checkpoint, 'safetensors')
-    return [str(config), '--checkpoint', str(checkpoint), '--device', 'cpu']
-
-
-def run(*arguments, cwd=None):
-    return subprocess.run(
-        [sys.executable, TOOL, *arguments], capture_output=True, text=True, cwd=cwd
-    )
+    return ['sample.py', str(config), '--checkpoint', str(checkpoint), '--device', 'cpu']
 
 
 def images(folder):
@@ -45,7 +39,7 @@ def finished(arguments, tmp_path_factory):
     """A folder of five samples, and what the tool said."""
     folder = tmp_path_factory.mktemp('samples') / 'out'
     options = ['--labels', '3,7', '--num-samples', '5', '--seed', '10', '--batch-size', '2']
-    result = run(*arguments, *options, '--trajectory', '2', '--out', str(folder))
+    result = run_here(*arguments, *options, '--trajectory', '2', '--out', folder)
     assert result.returncode == 0, result.stderr
     return folder, result
 
@@ -78,9 +72,8 @@ def test_each_sample_has_a_picture_and_its_trajectory(finished):
 def test_the_same_command_again_makes_nothing_new_and_a_larger_number_adds(finished, arguments):
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.glob('0*.png')}
-    options = ['--labels', '3,7', '--seed', '10', '--out', str(folder)]
-    result = run(*arguments, *options, '--num-samples', '7')
-    assert result.returncode == 0, result.stderr
+    options = ['--labels', '3,7', '--seed', '10', '--out', folder]
+    succeed(*arguments, *options, '--num-samples', '7')
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(images(folder)[0]) == 7
 
@@ -88,7 +81,8 @@ def test_the_same_command_again_makes_nothing_new_and_a_larger_number_adds(finis
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_makes_the_rest(arguments, tmp_path):
     options = ['--labels', '1', '--num-samples', '6', '--batch-size', '1', '--steps', '250']
-    command = [sys.executable, TOOL, *arguments, *options, '--out', str(tmp_path / 'out')]
+    tool, *others = arguments
+    command = [sys.executable, TOOLS / tool, *others, *options, '--out', tmp_path / 'out']
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -110,8 +104,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_makes_the_rest(arguments
 
     assert subprocess.run(command, capture_output=True).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    straight = run(*arguments, *options, '--out', str(tmp_path / 'straight'))
-    assert straight.returncode == 0
+    succeed(*arguments, *options, '--out', tmp_path / 'straight')
     assert np.array_equal(images(tmp_path / 'out')[0], images(tmp_path / 'straight')[0])
 
 
@@ -124,7 +117,7 @@ def upsampler(tmp_path_factory):
     Config(dict(model=config)).dump(folder / 'tiny-u.py')
     model = fill_by_name(MODELS.build(config).unet)
     write_checkpoint(model.state_dict(), folder / 'tiny-u.pt')
-    return [str(folder / 'tiny-u.py'), '--checkpoint', str(folder / 'tiny-u.pt')]
+    return ['sample.py', folder / 'tiny-u.py', '--checkpoint', folder / 'tiny-u.pt']
 
 
 class TestUpsampling:
@@ -137,9 +130,7 @@ class TestUpsampling:
 
     def test_base_samples_are_enlarged_with_their_labels(self, upsampler, base, tmp_path):
         out = tmp_path / 'out'
-        options = ['--base-samples', base, '--batch-size', '2', '--out', str(out)]
-        result = run(*upsampler, *options)
-        assert result.returncode == 0, result.stderr
+        succeed(*upsampler, '--base-samples', base, '--batch-size', '2', '--out', out)
         pixels, labels = images(out)
         assert pixels.shape == (3, 8, 8, 3)
         assert labels.tolist() == [5, 6, 7]
@@ -155,9 +146,8 @@ class TestUpsampling:
         ],
     )
     def test_bad_input(self, upsampler, base, options, message):
-        result = run(*upsampler, *[base if option == 'BASE' else option for option in options])
-        assert result.returncode == 1
-        assert message in result.stderr
+        given = [base if option == 'BASE' else option for option in options]
+        assert message in fail(*upsampler, *given)
 
 
 class TestBadInput:
@@ -170,26 +160,83 @@ class TestBadInput:
         ],
     )
     def test_one_line_says_what_is_wrong(self, arguments, tmp_path, options, message):
-        result = run(*arguments, *options, '--out', str(tmp_path / 'out'))
-        assert result.returncode == 1
-        said = [line for line in result.stderr.splitlines() if line.startswith('sample.py: ')]
-        assert len(said) == 1
-        assert message in said[0]
-        assert 'Traceback' not in result.stderr
-
-    def test_the_traceback_is_there_on_request(self):
-        result = run('no-such-model', '--debug')
-        assert 'Traceback' in result.stderr
+        assert message in fail(*arguments, *options, '--out', tmp_path / 'out')
 
     def test_a_folder_of_other_samples_is_left_alone(self, finished, arguments):
         folder, _ = finished
         before = sorted(path.name for path in folder.iterdir())
-        result = run(*arguments, '--labels', '4', '--out', str(folder))
-        assert result.returncode == 1
-        assert 'choose another --out, or --overwrite' in result.stderr
+        line = fail(*arguments, '--labels', '4', '--out', folder)
+        assert 'choose another --out, or --overwrite' in line
         assert sorted(path.name for path in folder.iterdir()) == before
 
+    def test_weights_of_the_classifier_alone_are_wrong_usage(self):
+        ended = run_here('sample.py', 'any', '--classifier-checkpoint', 'classifier.pt')
+        assert ended.returncode == 2
+        assert 'goes with --checkpoint: give both' in ended.stderr
 
-def test_help_teaches_with_an_example():
-    result = run('--help')
-    assert 'adm-g_ddim25_8xb32_imagenet-64x64 --labels hamster,207' in result.stdout
+
+GUIDED = ['model.guidance.type=ClassifierGuidance', 'model.guidance.scale=9.0']
+IN_THE_NOISIER_HALF = [*GUIDED, 'model.guidance.interval=(500,1000)']
+
+
+class TestConfigOptions:
+    """Changes to the config, as tools/train.py takes them."""
+
+    @pytest.fixture
+    def sampled(self, arguments, tmp_path):
+        """Samples with changes; and the command that makes them."""
+
+        def sampled(*changes):
+            out = tmp_path / str(changes)
+            command = [*arguments, '--labels', '3,7', '--out', out, '--cfg-options', *changes]
+            succeed(*command)
+            return images(out)[0], command
+
+        return sampled
+
+    def test_they_reach_the_model_with_types_and_tuples(self, sampled):
+        guidance = dict(type='ClassifierGuidance', scale=9.0, interval=(500, 1000))
+        model = build_model(classifier=CLASSIFIER, guidance=guidance)
+        expected = (model.infer(seeds=[0, 1], labels=[3, 7])['samples'] + 1) * 127.5
+        pixels, _ = sampled(*IN_THE_NOISIER_HALF)
+        differences = expected.permute(0, 2, 3, 1).numpy() - pixels
+        assert abs(differences).max() < 2
+        assert not np.array_equal(pixels, sampled(*GUIDED)[0])
+
+    def test_a_folder_made_with_others_is_refused(self, sampled):
+        _, command = sampled(*GUIDED)
+        assert succeed(*command) != ''
+        assert 'cfg_options' in fail(*command, 'model.guidance.every=2')
+        without = command[: command.index('--cfg-options')]
+        assert 'cfg_options' in fail(*without)
+
+    @pytest.mark.parametrize(
+        ('changes', 'message'),
+        [
+            (['model.guidance.scale=2'], 'has no guidance of its own whose scale could be changed'),
+            (['modle.guidance.scale=2'], "'modle' is no part of .*; those are model"),
+            (
+                ['model.guidence.scale=2'],
+                "DiffusionModel takes no 'guidence'; it takes unet",
+            ),
+            (['model.num_inference_steps.a=2'], 'num_inference_steps of .* is 4, without parts'),
+            (['model.guidance.type=Nothing'], 'Nothing is not in the'),
+        ],
+    )
+    def test_bad_ones_are_refused_in_a_line(self, arguments, tmp_path, changes, message):
+        line = fail(*arguments, '--out', tmp_path / 'out', '--cfg-options', *changes)
+        assert re.search(message, line)
+        assert not (tmp_path / 'out').exists()
+
+    @pytest.mark.parametrize('change', ['model.guidance', 'model.guidance.interval=(500,[2)'])
+    def test_what_is_no_change_is_wrong_usage(self, arguments, change):
+        ended = run_here(*arguments, '--cfg-options', change)
+        assert ended.returncode == 2
+        assert f'every change is KEY=VALUE, with its brackets closed: {change}' in ended.stderr
+
+    def test_a_stage_of_a_cascade_is_changed_in_a_config_of_its_own(self):
+        cascade = 'adm-g-u_ddpm250_8xb32_imagenet-64x64-256x256'
+        line = fail('sample.py', cascade, '--cfg-options', 'model.guidance.scale=2')
+        assert "CascadedDiffusionModel takes no 'guidance'; it takes base, upsamplers" in line
+        line = fail('sample.py', cascade, '--cfg-options', 'model.base.guidance.scale=2')
+        assert "is 'adm-g_ddpm250_8xb32_imagenet-64x64', without parts" in line

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -18,8 +17,8 @@ from mmagic_adm.evaluation import write_batch
 from tests.evaluation.tiny import TINY, blocky_images
 from tests.reference import REPOSITORY
 from tests.tiny import build_model, model_config
+from tests.tools.running import TOOLS, fail, succeed
 
-TOOLS = REPOSITORY / 'tools'
 COUNT = 14
 
 
@@ -52,21 +51,6 @@ def run_arguments(tmp_path_factory):
         )
     ).dump(config)
     return [str(config), str(checkpoint)]
-
-
-@pytest.fixture
-def run(monkeypatch, run_arguments):
-    """Runs the tool in this process, which has imported all that takes long; its exit code."""
-    # Loggers outlive the test, and the streams that it captures do not.
-    monkeypatch.setattr('mmagic_adm.apis.command_line._log_to_stderr', lambda: None)
-
-    def run(*options, arguments=run_arguments):
-        monkeypatch.setattr(sys, 'argv', ['test.py', *arguments, *map(str, options)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(TOOLS / 'test.py'), run_name='__main__')
-        return ended.value.code
-
-    return run
 
 
 def shell_environment(**variables):
@@ -103,18 +87,20 @@ def assert_same_run(folder, other):
     np.testing.assert_array_equal(labels, other_labels)
 
 
-def test_it_prints_the_figures_and_writes_them_where_it_is_told(run, tmp_path, capsys):
+def test_it_prints_the_figures_and_writes_them_where_it_is_told(run_arguments, tmp_path):
     out = tmp_path / 'figures.json'
     options = ['--cfg-options', 'test_dataloader.dataset.num_samples=5']
-    assert run('--work-dir', tmp_path / 'work', '--out', out, *options) == 0
+    options += ['--work-dir', tmp_path / 'work', '--out', out]
+    printed = succeed('test.py', *run_arguments, *options)
     figures = json.loads(out.read_text())
+    assert printed.splitlines() == [f'{name}: {value}' for name, value in figures.items()]
     assert list(figures) == ['Inception Score', 'FID', 'Precision', 'Recall']
     assert (tmp_path / 'work' / 'samples_5x8x8x3.npz').is_file()
 
 
-def test_the_work_directory_is_named_after_the_config(run, tmp_path, monkeypatch):
+def test_the_work_directory_is_named_after_the_config(run_arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run('--cfg-options', 'test_dataloader.dataset.num_samples=4') == 0
+    succeed('test.py', *run_arguments, '--cfg-options', 'test_dataloader.dataset.num_samples=4')
     assert (tmp_path / 'work_dirs' / 'tiny' / 'figures.json').is_file()
 
 
@@ -126,31 +112,32 @@ def test_the_work_directory_is_named_after_the_config(run, tmp_path, monkeypatch
         (['--cfg-options', 'test_evaluator.reference=nowhere.npz'], 'nowhere.npz does not exist'),
     ],
 )
-def test_bad_input_ends_in_one_line(options, message, run, tmp_path, capsys):
-    assert run('--work-dir', tmp_path / 'work', *options) == 1
-    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith('test.py:')]
+def test_bad_input_ends_in_one_line(options, message, run_arguments, tmp_path):
+    line = fail('test.py', *run_arguments, '--work-dir', tmp_path / 'work', *options)
     assert re.search(message, line)
 
 
-def test_files_that_are_there_are_not_written_over(run, tmp_path, capsys):
+def test_files_that_are_there_are_not_written_over_unasked(run_arguments, tmp_path):
     out = tmp_path / 'figures.json'
     out.write_text('mine')
-    assert run('--work-dir', tmp_path / 'work', '--out', out) == 1
-    assert 'figures.json exists' in capsys.readouterr().err
+    options = ['--cfg-options', 'test_dataloader.dataset.num_samples=5']
+    arguments = ['test.py', *run_arguments, '--work-dir', tmp_path / 'work', '--out', out, *options]
+    assert 'figures.json exists' in fail(*arguments)
     assert out.read_text() == 'mine'
     assert not (tmp_path / 'work').exists()
+    succeed(*arguments, '--overwrite')
+    assert 'FID' in json.loads(out.read_text())
 
 
-def test_a_config_without_evaluation_says_so(run, run_arguments, tmp_path, capsys):
+def test_a_config_without_evaluation_says_so(run_arguments, tmp_path):
     path = tmp_path / 'bare.py'
     Config(dict(model=model_config())).dump(path)
-    assert run(arguments=[str(path), run_arguments[1]]) == 1
-    assert 'bare.py has no evaluation' in capsys.readouterr().err
+    assert 'bare.py has no evaluation' in fail('test.py', path, run_arguments[1])
 
 
 @pytest.mark.slow
-def test_two_processes_make_what_one_makes(run, run_arguments, tmp_path):
-    assert run('--work-dir', tmp_path / 'one') == 0
+def test_two_processes_make_what_one_makes(run_arguments, tmp_path):
+    succeed('test.py', *run_arguments, '--work-dir', tmp_path / 'one')
     result = in_shell(
         TOOLS / 'dist_test.sh', *run_arguments, 2, '--work-dir', tmp_path / 'two'
     )  # fmt: skip
@@ -160,8 +147,8 @@ def test_two_processes_make_what_one_makes(run, run_arguments, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('processes', [1, 2])
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(run, run_arguments, processes, tmp_path):
-    assert run('--work-dir', tmp_path / 'whole') == 0
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(run_arguments, processes, tmp_path):
+    succeed('test.py', *run_arguments, '--work-dir', tmp_path / 'whole')
 
     work = tmp_path / 'killed'
     steps = ['--cfg-options', 'model.num_inference_steps=20']
@@ -201,21 +188,6 @@ def test_dist_test_starts_the_processes_on_one_machine_or_several():
     assert '--standalone' not in several
 
 
-@pytest.fixture
-def fake_slurm(tmp_path):
-    """A folder with stand-ins for Slurm's commands: srun runs its command once, on node 1."""
-    (tmp_path / 'srun').write_text(
-        '#!/bin/bash\n'
-        'echo "srun $*" | tr "\\n" " " >&2\n'
-        'while [ "$1" != bash ]; do shift; done\n'
-        'SLURM_NNODES=2 SLURM_NODEID=1 SLURM_JOB_ID=123 SLURM_JOB_NODELIST=n[1-2] exec "$@"\n'
-    )
-    (tmp_path / 'scontrol').write_text('#!/bin/bash\nprintf "n1\\nn2\\n"\n')
-    for name in ('srun', 'scontrol'):
-        (tmp_path / name).chmod(0o755)
-    return f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
-
-
 def test_slurm_test_starts_torchrun_on_each_machine(fake_slurm):
     result = in_shell(
         TOOLS / 'slurm_test.sh', 'gpu', 'fid', 'config.py', 'weights.pth', '--resume',
@@ -233,11 +205,3 @@ def test_slurm_test_refuses_gpus_that_do_not_fill_machines(fake_slurm):
     result = in_shell(TOOLS / 'slurm_test.sh', 'gpu', 'fid', 'c', 'w', PATH=fake_slurm, GPUS='12')
     assert result.returncode == 2
     assert 'GPUS=12 is no multiple of GPUS_PER_NODE=8' in result.stderr
-
-
-@pytest.mark.parametrize('script', ['dist_test.sh', 'slurm_test.sh'])
-def test_scripts_without_arguments_say_how_they_are_called(script):
-    result = in_shell(TOOLS / script)
-    assert result.returncode == 2
-    assert f'tools/{script} ' in result.stderr
-    assert '#' not in result.stderr

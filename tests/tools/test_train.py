@@ -1,8 +1,6 @@
 """tools/train.py and the scripts around it, as they are called from a shell."""
 
-import logging
 import os
-import runpy
 import subprocess
 import sys
 
@@ -10,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine import Config
-from mmengine.logging import MMLogger
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -19,25 +16,9 @@ from mmagic_adm.networks import ADMUNet
 from tests.engine.training import UNET, training_config
 from tests.reference import REPOSITORY
 from tests.tiny import UNET as RGB_UNET
+from tests.tools.running import TOOLS, fail, succeed
 
-TOOLS = REPOSITORY / 'tools'
 FINETUNE = REPOSITORY / 'configs' / 'guided_diffusion' / 'finetune_1xb4_image-folder-256x256.py'
-
-
-def run(tool, *arguments):
-    """Runs a tool in this process; gives its exit code."""
-    saved, sys.argv = sys.argv, [tool, *map(str, arguments)]
-    for handler in MMLogger.get_current_instance().handlers:
-        if type(handler) is logging.StreamHandler:
-            # The one that it got from an earlier test is closed.
-            handler.stream = sys.stderr
-    try:
-        runpy.run_path(str(TOOLS / tool), run_name='__main__')
-    except SystemExit as ended:
-        return ended.code
-    finally:
-        sys.argv = saved
-    return 0
 
 
 def dump(config, path):
@@ -52,47 +33,50 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('train')
     config = dump(training_config(folder, experiment_name='tool'), folder / 'tiny.py')
     stopped = 'train_cfg.max_iters=2'
-    assert run('train.py', config, '--work-dir', folder / 'work', '--cfg-options', stopped) == 0
+    succeed('train.py', config, '--work-dir', folder / 'work', '--cfg-options', stopped)
     return config, folder / 'work'
 
 
-def test_a_training_that_is_there_is_not_written_over(trained, capsys):
+def test_a_training_that_is_there_is_not_written_over(trained):
     config, work_dir = trained
-    assert run('train.py', config, '--work-dir', work_dir) == 1
-    message = capsys.readouterr().err.strip().splitlines()[-1]
+    message = fail('train.py', config, '--work-dir', work_dir)
     assert 'has a training that got to iter_2.pth: --resume goes on' in message
 
 
 def test_resume_goes_on_to_the_end(trained):
     config, work_dir = trained
-    assert run('train.py', config, '--work-dir', work_dir, '--resume') == 0
+    printed = succeed('train.py', config, '--work-dir', work_dir, '--resume')
+    assert printed == f'{work_dir / "iter_6.pth"}\n'
     assert (work_dir / 'iter_6.pth').is_file()
 
 
-def test_there_may_be_nothing_to_resume(trained, tmp_path, capsys):
-    assert run('train.py', trained[0], '--work-dir', tmp_path, '--resume') == 1
-    assert f'nothing to resume in {tmp_path}' in capsys.readouterr().err
+def test_there_may_be_nothing_to_resume(trained, tmp_path):
+    assert f'nothing to resume in {tmp_path}' in fail(
+        'train.py', trained[0], '--work-dir', tmp_path, '--resume'
+    )
 
 
-def test_a_config_without_training_is_refused(capsys):
-    assert run('train.py', 'adm_ddim250_8xb32_imagenet-64x64') == 1
-    assert 'has no training: train_dataloader, train_cfg' in capsys.readouterr().err
+def test_a_config_without_training_is_refused():
+    assert 'has no training: train_dataloader, train_cfg' in fail(
+        'train.py', 'adm_ddim250_8xb32_imagenet-64x64'
+    )
 
 
-def test_an_empty_folder_is_refused_before_anything_is_made(trained, tmp_path, capsys):
+def test_an_empty_folder_is_refused_before_anything_is_made(trained, tmp_path):
     config = Config.fromfile(trained[0])
     config.train_dataloader.dataset.dataset = dict(type='ImageFolder', data_root=str(tmp_path))
     path = dump(config, tmp_path / 'empty.py')
-    assert run('train.py', path, '--work-dir', tmp_path / 'work') == 1
-    assert f'there are no images in {tmp_path}' in capsys.readouterr().err
+    assert f'there are no images in {tmp_path}' in fail(
+        'train.py', path, '--work-dir', tmp_path / 'work'
+    )
 
 
 def test_a_trained_network_goes_to_the_original_layout_and_back(trained, tmp_path):
     _, work_dir = trained
     checkpoint = max(work_dir.glob('iter_*.pth'))
     original, back = tmp_path / 'original.pt', tmp_path / 'back.safetensors'
-    assert run('convert.py', checkpoint, original, '--to', 'openai', '--prefix', 'unet') == 0
-    assert run('convert.py', original, back, '--to', 'safetensors') == 0
+    succeed('convert.py', checkpoint, original, '--to', 'openai', '--prefix', 'unet')
+    succeed('convert.py', original, back, '--to', 'safetensors')
     averaged = torch.load(checkpoint, weights_only=False)['state_dict']
     plain, network = torch.load(original), ADMUNet(**{k: v for k, v in UNET.items() if k != 'type'})
     assert plain.keys() == network.state_dict().keys()
@@ -104,11 +88,11 @@ def test_a_trained_network_goes_to_the_original_layout_and_back(trained, tmp_pat
 
 def test_a_published_network_has_the_averaged_weights_in_half_precision(trained, tmp_path):
     checkpoint, out = max(trained[1].glob('iter_*.pth')), tmp_path / 'unet.safetensors'
-    assert run('publish.py', checkpoint, out) == 0
+    succeed('publish.py', checkpoint, out)
     averaged = read_checkpoint(checkpoint).state_dict
     for key, tensor in load_file(out).items():
         assert torch.equal(tensor, averaged[key].half())
-    assert run('publish.py', checkpoint, out) == 1
+    assert 'exists' in fail('publish.py', checkpoint, out)
 
 
 @pytest.fixture
@@ -141,7 +125,7 @@ def test_fine_tuning_starts_from_released_weights_with_classes_of_ones_own(my_im
     config.train_cfg.max_iters = 16
     config.default_hooks.checkpoint.interval = 16
     path = dump(config, tmp_path / 'mine.py')
-    assert run('train.py', path, '--work-dir', tmp_path / 'work') == 0
+    succeed('train.py', path, '--work-dir', tmp_path / 'work')
 
     tuned = read_checkpoint(tmp_path / 'work' / 'iter_16.pth', ema=False).state_dict
     assert tuned['label_emb.weight'].shape == (3, released['label_emb.weight'].shape[1])
@@ -162,10 +146,3 @@ def test_processes_start_and_resume_from_the_shell(trained, tmp_path):
         )
         assert result.returncode == 0, result.stderr
     assert (tmp_path / 'work' / 'iter_6.pth').is_file()
-
-
-@pytest.mark.parametrize('script', ['dist_train.sh', 'slurm_train.sh'])
-def test_scripts_say_how_they_are_called(script):
-    result = subprocess.run([TOOLS / script], capture_output=True, text=True)
-    assert result.returncode == 2
-    assert f'tools/{script}' in result.stderr

@@ -1,0 +1,292 @@
+"""Manners that all tools have alike. Whatever is in tools/ is held to them."""
+
+import argparse
+import logging
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.logging import MMLogger, print_log
+
+from mmagic_adm.apis.command_line import EXIT_CODES, changed_config, in_one_line, run_tool
+from mmagic_adm.version import __version__
+from tests.reference import REPOSITORY
+from tests.tiny import build_model
+from tests.tools.running import TOOLS, examples_of, fail, parser_of, run_here, succeed
+
+PYTHON_TOOLS = sorted(path.name for path in TOOLS.glob('*.py'))
+SCRIPTS = sorted(path.name for path in TOOLS.glob('*.sh'))
+EVERY_TOOL = pytest.mark.parametrize('tool', PYTHON_TOOLS)
+EVERY_SCRIPT = pytest.mark.parametrize('script', SCRIPTS)
+
+
+@pytest.mark.parametrize('tool', PYTHON_TOOLS + SCRIPTS)
+def test_it_runs_by_its_name(tool):
+    assert os.access(TOOLS / tool, os.X_OK)
+    interpreter = 'python' if tool in PYTHON_TOOLS else 'bash'
+    assert (TOOLS / tool).read_text().startswith(f'#!/usr/bin/env {interpreter}\n')
+
+
+class TestEveryTool:
+    @EVERY_TOOL
+    def test_help_teaches_with_an_example(self, tool):
+        ended = run_here(tool, '--help')
+        assert (ended.returncode, ended.stderr) == (0, '')
+        assert f'\n  python tools/{tool} ' in ended.stdout
+        assert '--debug' in ended.stdout
+        assert 'exit codes: 0 done, 1 an error, 2 wrong usage, 130 stopped' in ended.stdout
+        assert all(len(line) <= 100 for line in ended.stdout.splitlines() if 'usage' not in line)
+
+    @EVERY_TOOL
+    def test_the_examples_in_the_help_can_be_parsed(self, tool):
+        assert examples_of(tool)
+        for arguments in examples_of(tool):
+            parser_of(tool).parse_args(arguments)
+
+    @EVERY_TOOL
+    def test_every_argument_is_explained(self, tool):
+        assert all(action.help for action in parser_of(tool)._actions)
+
+    @EVERY_TOOL
+    def test_a_file_or_folder_that_is_named_can_be_overwritten_by_option_alone(self, tool):
+        parsed = vars(parser_of(tool).parse_args(examples_of(tool)[0]))
+        if {'out', 'output'} & parsed.keys():
+            assert parsed['overwrite'] is False
+
+    @EVERY_TOOL
+    def test_it_tells_its_version(self, tool):
+        assert run_here(tool, '--version') == (0, f'{tool} {__version__}\n', '')
+
+    @EVERY_TOOL
+    def test_wrong_usage_is_2(self, tool):
+        ended = run_here(tool, '--no-such-option')
+        assert (ended.returncode, ended.stdout) == (2, '')
+        assert ended.stderr.splitlines()[-1].startswith(f'{tool}: error: ')
+
+    @EVERY_TOOL
+    def test_an_error_is_1_and_a_line_and_changes_nothing(self, tool, tmp_path, monkeypatch):
+        arguments = about_nothing(tool)
+        monkeypatch.chdir(tmp_path)
+        line = fail(tool, *arguments)
+        assert 'no-such-thing' in line
+        assert len(line) > len(f'{tool}: no-such-thing')
+        assert list(tmp_path.iterdir()) == []
+
+    @EVERY_TOOL
+    def test_its_traceback_is_there_on_request(self, tool, tmp_path, monkeypatch):
+        arguments = about_nothing(tool)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises((ValueError, RuntimeError), match='no-such-thing'):
+            run_here(tool, *arguments, '--debug')
+
+
+def about_nothing(tool):
+    """The first example, naming a model or file that is not there."""
+    first, *others = examples_of(tool)[0] or ['']
+    if not first or first.startswith('-'):
+        pytest.skip('its own test knows what could be missing')
+    return ['no-such-thing', *others]
+
+
+class TestExamplesOnTheDigits:
+    """Examples that need no download do what the help says, with fewer steps and images."""
+
+    @pytest.fixture(autouse=True)
+    def _in_a_folder_of_its_own(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / 'configs').symlink_to(REPOSITORY / 'configs')
+
+    def test_sampling(self, tmp_path):
+        first, _, third = examples_of('sample.py')
+        printed = succeed('sample.py', *first, '--num-samples', 4, '--steps', 2)
+        folder = 'outputs/adm-g_ddim25_digits-16x16'
+        assert printed == f'{folder}/samples.npz\n{folder}/sheet.png\n'
+        assert len(list((tmp_path / folder).glob('0*.png'))) == 4
+        succeed('sample.py', *third, '--num-samples', 2, '--steps', 2, '--overwrite')
+        assert len(list((tmp_path / folder).glob('0*.png'))) == 2
+
+    def test_a_sweep(self, tmp_path):
+        few = ['--num-samples', 20, '--steps', 2, '--scales', '0,8']
+        table = succeed('sweep.py', *examples_of('sweep.py')[0], *few).splitlines()
+        assert len(table) == 5
+        assert table[0].split()[0] == 'scale'
+        assert all((tmp_path / path).is_file() for path in table[3:])
+
+    def test_from_training_to_a_converted_file(self, tmp_path):
+        (train,), (publish,) = examples_of('train.py'), examples_of('publish.py')
+        checkpoint = succeed('train.py', *train, '--cfg-options', 'train_cfg.max_iters=1').strip()
+        assert checkpoint == str(tmp_path / 'work_dirs/adm_1xb32_digits-16x16/iter_1.pth')
+        (tmp_path / checkpoint).rename(publish[0])
+        assert succeed('publish.py', *publish) == 'unet.safetensors\n'
+        assert "type = 'ADMUNet'" in succeed('convert.py', '--inspect', 'unet.safetensors')
+
+    def test_conversion(self, tmp_path):
+        convert, _, inspect = examples_of('convert.py')
+        torch.save(build_model().unet.state_dict(), tmp_path / convert[0])
+        assert succeed('convert.py', *convert) == f'{convert[1]}\n'
+        (tmp_path / convert[0]).rename(inspect[1])
+        assert "type = 'ADMUNet'" in succeed('convert.py', *inspect)
+
+
+class TestEveryScript:
+    @EVERY_SCRIPT
+    @pytest.mark.parametrize('option', ['-h', '--help'])
+    def test_help_teaches_with_an_example(self, script, option):
+        ended = in_shell(TOOLS / script, option)
+        assert (ended.returncode, ended.stderr) == (0, '')
+        assert f'\nsuch as\n\n  {example_of(script)}\n' in ended.stdout
+        assert '#' not in ended.stdout
+
+    @EVERY_SCRIPT
+    def test_wrong_usage_is_2_and_shows_the_help(self, script):
+        ended = in_shell(TOOLS / script)
+        assert (ended.returncode, ended.stdout) == (2, '')
+        assert f'tools/{script} ' in ended.stderr
+
+    @pytest.mark.parametrize('script', ['dist_test.sh', 'dist_train.sh'])
+    def test_forgetting_the_number_of_processes_is_wrong_usage(self, script):
+        assert in_shell(TOOLS / script, 'config.py', '--resume', '--out').returncode == 2
+
+    @EVERY_SCRIPT
+    def test_its_example_calls_the_tool_as_the_tool_understands(self, script, fake_slurm):
+        ended = in_shell('bash', '-c', example_of(script), PATH=fake_slurm, PYTHON='echo')
+        assert ended.returncode == 0, ended.stderr
+        tool, arguments = re.search(r'tools/(\w+\.py) (.*)', ended.stdout).groups()
+        parsed = parser_of(tool).parse_args(shlex.split(arguments))
+        assert parsed.launcher == 'pytorch'
+        changed_config(parsed.config, parsed.cfg_options, ())
+
+
+def example_of(script):
+    text = (TOOLS / script).read_text()
+    return re.search(r'^# such as\n#\n#   (.*)$', text, re.M)[1]
+
+
+def in_shell(*command, **variables):
+    environment = {**os.environ, **variables}
+    command = list(map(str, command))
+    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
+
+
+class TestRunningATool:
+    """What run_tool gives to every tool."""
+
+    def run(self, main, *arguments):
+        return run_tool(argparse.ArgumentParser('tool.py'), main, arguments)
+
+    def test_only_results_are_on_stdout(self, capsys):
+        MMLogger.get_instance('an older one')
+
+        def main(arguments):
+            print('a library prints')
+            print_log('a library logs', 'current', logging.WARNING)
+            yield 'first result'
+            MMLogger.get_instance('made by the tool').warning('its logger logs')
+            yield 2
+
+        assert self.run(main) == 0
+        said = capsys.readouterr()
+        assert said.out == 'first result\n2\n'
+        for line in ('a library prints', 'a library logs', 'its logger logs'):
+            assert line in said.err
+
+    def test_a_tool_may_have_no_results(self, capsys):
+        assert self.run(lambda arguments: None) == 0
+        assert capsys.readouterr() == ('', '')
+
+    def test_ctrl_c_is_130_and_says_how_to_go_on(self, capsys):
+        def main(arguments):
+            yield 'made so far'
+            raise KeyboardInterrupt('stopped; --resume goes on')
+
+        assert self.run(main) == 130
+        assert capsys.readouterr() == ('made so far\n', 'tool.py: stopped; --resume goes on\n')
+
+    def test_arguments_that_do_not_go_together_are_wrong_usage(self, capsys):
+        def main(arguments):
+            raise argparse.ArgumentError(None, 'give one of the two')
+
+        with pytest.raises(SystemExit) as ended:
+            self.run(main)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err.endswith('tool.py: error: give one of the two\n')
+
+    def test_results_that_nobody_reads_to_the_end_do_not_stop_the_work(self, monkeypatch):
+        read, write = os.pipe()
+        os.close(read)
+        done = []
+
+        def main(arguments):
+            yield 'first'
+            done.append(True)
+            yield 'second'
+
+        with os.fdopen(write, 'w') as stdout:
+            monkeypatch.setattr(sys, 'stdout', stdout)
+            assert self.run(main) == 0
+        assert done
+
+    @pytest.mark.parametrize(
+        ('error', 'line'),
+        [
+            (ValueError('a line;\n  and another'), 'a line; and another'),
+            (FileNotFoundError(2, 'No such file or directory', 'x.txt'), 'x.txt: No such file'),
+            (torch.OutOfMemoryError('CUDA out of memory.'), 'Take fewer images at a time: --batch'),
+            (KeyError('type'), 'KeyError: type (--debug shows where it comes from)'),
+            (AssertionError(), 'AssertionError (--debug shows'),
+        ],
+    )
+    def test_any_error_is_one_line(self, error, line, capsys):
+        def main(arguments):
+            raise error
+
+        assert self.run(main) == 1
+        said = capsys.readouterr().err
+        assert said == f'tool.py: {in_one_line(error)}\n'
+        assert line in said
+
+    def test_exit_codes_are_those_that_are_documented(self):
+        assert list(EXIT_CODES) == [0, 1, 2, 130]
+
+
+SAMPLE = [sys.executable, TOOLS / 'sample.py', 'adm-g_ddim25_digits-16x16']
+
+
+def test_in_a_real_shell_results_are_captured_and_nothing_is_coloured(tmp_path):
+    """``paths=$(python tools/sample.py ...)``, with what it says in a log file."""
+    command = [*SAMPLE, '--labels', '3', '--steps', '2', '--out', tmp_path / 'out']
+    ended = in_shell(*command, TERM='xterm')
+    assert ended.returncode == 0, ended.stderr
+    paths = [tmp_path / 'out' / name for name in ('samples.npz', 'sheet.png')]
+    assert ended.stdout.splitlines() == [str(path) for path in paths]
+    assert all(path.is_file() for path in paths)
+    assert 'INFO' in ended.stderr
+    assert 'sampling: 100%' in ended.stderr
+    assert '\x1b' not in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('no_color', 'is_coloured'), [('', True), ('1', False)])
+def test_a_terminal_has_colours_unless_it_wants_none(no_color, is_coloured, tmp_path):
+    """A terminal on stderr alone, as in ``python tools/sample.py ... > paths.txt``."""
+    pty = pytest.importorskip('pty')
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, 'TERM': 'xterm', 'NO_COLOR': no_color}
+    command = [*SAMPLE, '--labels', '3', '--steps', '2', '--out', tmp_path / 'out']
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b''
+    # A pseudo-terminal whose other end is closed ends in an error.
+    try:
+        while piece := os.read(ours, 4096):
+            shown += piece
+    except OSError:
+        pass
+    os.close(ours)
+    assert ended.returncode == 0
+    assert b'\x1b' not in ended.stdout
+    assert (b'\x1b[' in shown) == is_coloured
