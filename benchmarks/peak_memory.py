@@ -24,12 +24,10 @@ def main() -> None:
     parser.add_argument('model', help='name of a config')
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--steps', type=int, default=2)
-    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16'])
+    parser.add_argument('--profile', default='exact', choices=['exact', 'fast'])
     arguments = parser.parse_args()
 
-    model = init_model(arguments.model, 'cpu', weights=False)
-    if arguments.dtype == 'bfloat16':
-        model = model.bfloat16()
+    model = init_model(arguments.model, 'cpu', weights=False, profile=arguments.profile)
     loaded = peak_gib()
     result = model.infer(
         batch_size=arguments.batch_size,
@@ -38,7 +36,7 @@ def main() -> None:
         show_progress=True,
     )
     print(
-        f'{arguments.model}, batch of {arguments.batch_size}, {arguments.dtype}, '
+        f'{arguments.model}, batch of {arguments.batch_size}, {arguments.profile}, '
         f'{torch.get_num_threads()} threads, images {tuple(result["samples"].shape)}: '
         f'{loaded:.1f} GiB with the model built, {peak_gib():.1f} GiB at the peak'
     )

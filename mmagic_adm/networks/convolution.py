@@ -46,7 +46,7 @@ class PackedLayer(_ConvNd):
             self.packs
             and x.device.type == 'cpu'
             and x.dtype == self.weight.dtype
-            and not self.weight.requires_grad
+            and not (self.weight.requires_grad and torch.is_grad_enabled())
             and not torch.compiler.is_compiling()
         )
 

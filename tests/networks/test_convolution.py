@@ -74,11 +74,13 @@ def test_loading_other_weights_takes_effect():
     torch.testing.assert_close(convolve(x), other(x), atol=1e-5, rtol=1e-5)
 
 
-def test_a_weight_that_is_trained_is_not_packed():
+def test_a_weight_is_not_packed_while_its_gradient_is_wanted():
     convolve = pack(Convolution(24, 40, 3))
     assert not convolve.uses_pack(image())
     convolve(image()).sum().backward()
     assert convolve.weight.grad is not None
+    with torch.no_grad():
+        assert convolve.uses_pack(image())
 
 
 def test_the_state_dict_knows_nothing_of_packing():

@@ -100,6 +100,18 @@ def test_clipped_and_guided_it_walks_as_ddim_does():
     torch.testing.assert_close(*ends, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('name', ['DPMSolverMultistepScheduler', 'HeunDiscreteScheduler'])
+def test_it_keeps_away_from_a_timestep_that_is_nothing_but_noise(name):
+    def first(schedule: str, **kwargs) -> float:
+        scheduler = DiffusersScheduler(name, beta_schedule=schedule, **kwargs)
+        scheduler.set_timesteps(10)
+        return scheduler.timesteps[0]
+
+    assert first('cosine') == 900
+    assert first('cosine', timestep_spacing='linspace') == 999
+    assert first('linear') == 999
+
+
 def test_network_sees_unit_variance_whatever_space_the_solver_works_in():
     scheduler = DiffusersScheduler('EulerDiscreteScheduler', **PLAIN)
     scheduler.set_timesteps(10)
