@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -53,7 +54,8 @@ def main(arguments: argparse.Namespace) -> Iterator[Path]:
     """Runs the training loop; gives the last checkpoint."""
     config = run_config(arguments)
     claim_work_dir(config, arguments.resume)
-    runner = RUNNERS.build(config)
+    # By its class: the registry would look where the scope of this process points, not the config.
+    runner = runner_class(config.runner_type).from_cfg(config)
     try:
         runner.train()
     except KeyboardInterrupt:
@@ -61,6 +63,16 @@ def main(arguments: argparse.Namespace) -> Iterator[Path]:
     last = last_checkpoint(config.work_dir)
     if last and is_main_process():
         yield last
+
+
+def runner_class(name: str) -> Any:
+    """A runner by its name."""
+    found = RUNNERS.get(name)
+    if found is None:
+        raise ValueError(
+            f'runner_type {name!r} is not known; take TrainingRunner or FlexibleTrainingRunner'
+        )
+    return found
 
 
 def run_config(arguments: argparse.Namespace) -> Config:

@@ -1,6 +1,6 @@
 _base_ = [
-    './_base_/schedules/adm.py',
-    './_base_/datasets/imagenet.py',
+    './_base_/schedules/adm-u.py',
+    './_base_/datasets/imagenet-256x256.py',
     './_base_/models/adm-u_imagenet-64x64-256x256.py',
 ]
 
@@ -12,26 +12,4 @@ model = dict(
     low_res_size=64,
     num_inference_steps=25,
 )
-train_dataloader = dict(
-    dataset=dict(
-        dataset=dict(
-            pipeline=[
-                dict(type='ReadImage'),
-                dict(type='CenterSquare', size=256),
-                dict(type='RandomMirror'),
-                dict(type='PackTrainingImage'),
-            ]
-        )
-    )
-)
 train_cfg = dict(max_iters=500_000)
-
-# Without small images to enlarge there is nothing to sample on the way.
-custom_hooks = [
-    dict(type='StopOnNaN'),
-    dict(type='TrainingState'),
-    dict(type='MovingAverages', rates=(0.9999,)),
-]
-val_dataloader = None
-val_cfg = None
-val_evaluator = None

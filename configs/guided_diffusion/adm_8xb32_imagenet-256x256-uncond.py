@@ -1,6 +1,6 @@
 _base_ = [
     './_base_/schedules/adm.py',
-    './_base_/datasets/imagenet.py',
+    './_base_/datasets/imagenet-256x256.py',
     './_base_/models/adm_imagenet-256x256-uncond.py',
     './_base_/evaluation/imagenet-256x256-uncond.py',
 ]
@@ -11,18 +11,6 @@ model = dict(
     unet=dict(_base_.unet, use_checkpoint=True),
     diffusion_scheduler=dict(type='DDIMScheduler', beta_schedule='linear'),
     num_inference_steps=25,
-)
-train_dataloader = dict(
-    dataset=dict(
-        dataset=dict(
-            pipeline=[
-                dict(type='ReadImage'),
-                dict(type='CenterSquare', size=256),
-                dict(type='RandomMirror'),
-                dict(type='PackTrainingImage'),
-            ]
-        )
-    )
 )
 train_cfg = dict(max_iters=1_980_000)
 val_dataloader = dict(dataset=dict(labels=None))

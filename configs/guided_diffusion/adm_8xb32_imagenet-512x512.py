@@ -1,6 +1,6 @@
 _base_ = [
     './_base_/schedules/adm.py',
-    './_base_/datasets/imagenet.py',
+    './_base_/datasets/imagenet-512x512.py',
     './_base_/models/adm_imagenet-512x512.py',
     './_base_/evaluation/imagenet-512x512.py',
 ]
@@ -11,18 +11,6 @@ model = dict(
     unet=dict(_base_.unet, use_checkpoint=True),
     diffusion_scheduler=dict(type='DDIMScheduler', beta_schedule='linear'),
     num_inference_steps=25,
-)
-train_dataloader = dict(
-    dataset=dict(
-        dataset=dict(
-            pipeline=[
-                dict(type='ReadImage'),
-                dict(type='CenterSquare', size=512),
-                dict(type='RandomMirror'),
-                dict(type='PackTrainingImage'),
-            ]
-        )
-    )
 )
 train_cfg = dict(max_iters=1_940_000)
 val_evaluator = dict(reference={{_base_.test_evaluator.reference}})

@@ -1,6 +1,6 @@
 _base_ = [
     './_base_/schedules/adm.py',
-    './_base_/datasets/imagenet.py',
+    './_base_/datasets/imagenet-64x64.py',
     './_base_/models/adm_imagenet-64x64.py',
     './_base_/evaluation/imagenet-64x64.py',
 ]
@@ -11,18 +11,6 @@ model = dict(
     unet={{_base_.unet}},
     diffusion_scheduler=dict(type='DDIMScheduler', beta_schedule='cosine'),
     num_inference_steps=25,
-)
-train_dataloader = dict(
-    dataset=dict(
-        dataset=dict(
-            pipeline=[
-                dict(type='ReadImage'),
-                dict(type='CenterSquare', size=64),
-                dict(type='RandomMirror'),
-                dict(type='PackTrainingImage'),
-            ]
-        )
-    )
 )
 # The paper's batches at this size are of 2048: eight iterations make a step, of 540,000.
 optim_wrapper = dict(optimizer=dict(lr=3e-4), accumulative_counts=8)

@@ -49,15 +49,18 @@ def use_safe_loader() -> None:
     )
 
 
-def load_from_mmagic_adm(filename: str, map_location: Any = 'cpu') -> dict[str, Any]:
+def load_from_mmagic_adm(
+    filename: str, map_location: Any = 'cpu', mmap: bool = False
+) -> dict[str, Any]:
     """Loader for MMEngine: a file of any layout in the form of a runner's checkpoint.
 
     Args:
         filename: A path or a URL.
         map_location: As in :func:`torch.load`.
+        mmap: Whether to map the tensors from the file, which must then stay as it is while they
+            are in use. A runner may overwrite the file that it resumed from.
     """
-    # Not mapped: a runner may overwrite the file that it resumed from.
-    document, _ = read_document(fetch(filename), map_location, mmap=False)
+    document, _ = read_document(fetch(filename), map_location, mmap=mmap)
     state_dict = OrderedDict(document['state_dict'])
     metadata = dict(getattr(document['state_dict'], '_metadata', {}))
     # What travels here reaches the hook, which can then name the file.

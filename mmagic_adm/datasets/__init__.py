@@ -5,6 +5,7 @@ from mmagic_adm.datasets.digits import EnlargeScan, HandwrittenDigits
 from mmagic_adm.datasets.distortions import RandomAffine, RandomGrain
 from mmagic_adm.datasets.errors import UnreadableImageError
 from mmagic_adm.datasets.image_folder import ImageFolder
+from mmagic_adm.datasets.labels import check_labels
 from mmagic_adm.datasets.lsun import LSUN
 from mmagic_adm.datasets.npz_images import NpzImages
 from mmagic_adm.datasets.pack import PackTrainingImage
@@ -29,4 +30,5 @@ __all__ = [
     'StreamSampler',
     'TrainingStream',
     'UnreadableImageError',
+    'check_labels',
 ]

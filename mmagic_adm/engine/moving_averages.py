@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.runner import Runner
 from torch import nn
 
+from mmagic_adm.engine.sharding import own_share
 from mmagic_adm.registry import HOOKS, MODELS
 
 
@@ -20,11 +21,12 @@ class MovingAverage(ExponentialMovingAverage):
 
     def update_parameters(self, model: nn.Module) -> None:
         """Takes the average a step further; the first step is to the weights themselves."""
+        averages = own_share(self.module.parameters())
+        weights = own_share(model.parameters())
         if self.steps == 0:
-            super().update_parameters(model)
-            return
-        averages = [p.data for p in self.module.parameters()]
-        torch._foreach_lerp_(averages, [p.data for p in model.parameters()], self.momentum)
+            torch._foreach_copy_(averages, weights)
+        else:
+            torch._foreach_lerp_(averages, weights, self.momentum)
         for average, buffer in zip(self.module.buffers(), model.buffers(), strict=True):
             average.copy_(buffer)
         self.steps += 1
@@ -54,6 +56,11 @@ class MovingAverages(EMAHook):
         self.others = {
             str(rate): MovingAverage(self.src_model, momentum=1 - rate) for rate in self.other_rates
         }
+
+    def after_sharding(self, runner: Runner, shard: Callable[[nn.Module], None]) -> None:
+        """Shares the averages out as the model's own weights are, where they are."""
+        for average in (self.ema_model, *self.others.values()):
+            shard(average.module)
 
     def after_train_iter(
         self,

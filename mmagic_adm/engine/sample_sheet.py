@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from numpy.typing import NDArray
 
 from mmagic_adm.engine.evaluation_summary import contact_sheet
+from mmagic_adm.engine.sharding import reshard, unshard
 from mmagic_adm.registry import HOOKS
 
 
@@ -45,9 +47,15 @@ class SampleSheet(Hook):
         if self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner):
             self._show(runner)
 
-    @master_only
     def _show(self, runner: Runner) -> None:
         model = _averaged(runner)
+        # All processes give their share of the weights, and one looks.
+        unshard(model)
+        if is_main_process():
+            runner.visualizer.add_image('samples', self._sheet(model), step=runner.iter + 1)
+        reshard(model)
+
+    def _sheet(self, model: Any) -> NDArray[np.uint8]:
         was_training = model.training
         classes = model.num_classes
         labels = None if classes is None else [i % classes for i in range(self.num_samples)]
@@ -55,8 +63,7 @@ class SampleSheet(Hook):
         samples = model.infer(seeds=self.seeds, labels=labels, **self.infer_kwargs)['samples']
         model.train(was_training)
         images = ((samples + 1) * 127.5).clamp(0, 255).to(torch.uint8).cpu()
-        sheet = np.asarray(contact_sheet(images))
-        runner.visualizer.add_image('samples', sheet, step=runner.iter + 1)
+        return np.asarray(contact_sheet(images))
 
 
 def _averaged(runner: Runner) -> Any:

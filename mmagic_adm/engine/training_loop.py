@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
-from mmagic_adm.datasets import StreamSampler, TrainingStream
+from mmagic_adm.datasets import StreamSampler, TrainingStream, check_labels
 from mmagic_adm.registry import LOOPS
 
 
@@ -45,6 +46,7 @@ class TrainingLoop(IterBasedTrainLoop):
 
     def run(self) -> nn.Module:
         """Trains, from the iteration that the runner has reached."""
+        self._check_labels()
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         items_per_iteration = self.dataloader.batch_size * get_dist_info()[1]
@@ -59,6 +61,17 @@ class TrainingLoop(IterBasedTrainLoop):
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
+
+    def _check_labels(self) -> None:
+        model = self.runner.model
+        num_classes = getattr(getattr(model, 'module', model), 'num_classes', None)
+        if num_classes is None:
+            return
+        check_labels(self.dataloader.dataset.dataset, num_classes)
+        if self.runner.val_loop is not None:
+            validated = self.runner.val_loop.dataloader.dataset
+            if isinstance(validated, BaseDataset):
+                check_labels(validated, num_classes)
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()

@@ -37,7 +37,9 @@ class TrainingState(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Adds the state."""
+        """Adds the state, and leaves out what no checkpoint can hold."""
+        if 'param_schedulers' in checkpoint:
+            checkpoint['param_schedulers'] = _without_functions(checkpoint['param_schedulers'])
         sampler = _timestep_sampler(runner)
         checkpoint['training_state'] = dict(
             made_from=_made_from(runner),
@@ -65,6 +67,20 @@ class TrainingState(Hook):
 def _timestep_sampler(runner: Runner) -> TimestepSampler | None:
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     return getattr(getattr(model, 'loss', None), 'timestep_sampler', None)
+
+
+def _without_functions(state: Any) -> Any:
+    """The state of schedulers, without the functions that MMEngine has among it.
+
+    A scheduler that is built anew has the same ones; a file that holds any is not safe to open.
+    """
+    if isinstance(state, (list, tuple)):
+        return type(state)(_without_functions(entry) for entry in state)
+    if isinstance(state, dict):
+        return {
+            key: _without_functions(entry) for key, entry in state.items() if not callable(entry)
+        }
+    return state
 
 
 def _made_from(runner: Runner) -> dict[str, str]:

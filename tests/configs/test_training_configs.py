@@ -6,24 +6,38 @@ import pytest
 import torch
 from mmengine import MODELS, Config
 
-from mmagic_adm.registry import HOOKS, LOOPS
+from mmagic_adm.registry import HOOKS, LOOPS, RUNNERS
 from tests.reference import REPOSITORY
 
 FOLDERS = [REPOSITORY / 'configs' / name for name in ('guided_diffusion', 'digits')]
-TRAINED_HERE = re.compile(r'(adm|adm-u|classifier|judge|finetune)_\dxb')
+TRAINED_HERE = re.compile(r'(adm|adm-fsdp|adm-u|classifier|judge|finetune)_\dxb')
 PATHS = sorted(
     path for folder in FOLDERS for path in folder.glob('*.py') if TRAINED_HERE.match(path.stem)
 )
 # Iterations that make a step: the paper's batches of these are of 2048 and 1024.
 ACCUMULATED = {'adm_8xb32_imagenet-64x64': 8, 'classifier_8xb32_imagenet-64x64': 4}
+# Steps of the optimiser (ADM, tables 11 to 13).
+PUBLISHED_STEPS = {
+    'adm_8xb32_imagenet-64x64': 540_000,
+    'adm_8xb32_imagenet-128x128': 4_360_000,
+    'adm_8xb32_imagenet-256x256': 1_980_000,
+    'adm_8xb32_imagenet-512x512': 1_940_000,
+    'adm-u_8xb32_imagenet-64x64-256x256': 500_000,
+    'adm-u_8xb32_imagenet-128x128-512x512': 1_050_000,
+    'classifier_8xb32_imagenet-64x64': 300_000,
+    'classifier_8xb32_imagenet-128x128': 300_000,
+    'classifier_8xb32_imagenet-256x256': 500_000,
+    'classifier_8xb32_imagenet-512x512': 500_000,
+}
 
 NAME = re.compile(
-    r'(?P<kind>adm|adm-u|classifier|judge|finetune)_(?P<processes>\d)xb(?P<batch>\d+)_'
+    r'(?P<kind>adm|adm-fsdp|adm-u|classifier|judge|finetune)_(?P<processes>\d)xb(?P<batch>\d+)_'
     r'(?P<data>imagenet|lsun-\w+(-nodropout)?|digits|image-folder)-(\d+x\d+-)?(?P<size>\d+)x\d+'
     r'(?P<uncond>-uncond)?'
 )
 MODEL = {
     'adm': 'AblatedDiffusionModel',
+    'adm-fsdp': 'AblatedDiffusionModel',
     'adm-u': 'UpsamplerTraining',
     'classifier': 'ClassifierTraining',
     'judge': 'ClassifierTraining',
@@ -32,7 +46,7 @@ MODEL = {
 
 
 def test_there_are_configs_for_all_of_the_papers_networks():
-    assert len(PATHS) == 19
+    assert len(PATHS) == 21
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
@@ -59,12 +73,22 @@ def test_the_body_does_what_the_name_says(path):
 
     assert isinstance(config.train_cfg.max_iters, int)
     assert LOOPS.get(config.train_cfg.type)
+    shares = config.runner_type == 'FlexibleTrainingRunner'
+    assert shares == (said['kind'] == 'adm-fsdp')
+    assert RUNNERS.get(config.runner_type)
     assert all(HOOKS.get(hook.type) for hook in config.custom_hooks)
     accumulated = config.optim_wrapper.get('accumulative_counts', 1)
     if said['processes'] == '8':
         assert accumulated == ACCUMULATED.get(path.stem, 1)
     interval = config.default_hooks.checkpoint.interval
     assert interval % accumulated == 0
+
+
+@pytest.mark.parametrize(('name', 'steps'), PUBLISHED_STEPS.items())
+def test_a_training_is_as_long_as_the_published_one(name, steps):
+    config = Config.fromfile(FOLDERS[0] / f'{name}.py')
+    accumulated = config.optim_wrapper.get('accumulative_counts', 1)
+    assert config.train_cfg.max_iters == steps * accumulated
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)

@@ -26,14 +26,26 @@ def assert_same(a, b, name=''):
         assert a == b, name
 
 
-@pytest.mark.parametrize('accumulative_counts', [1, 2])
-def test_resumed_training_ends_bit_equal(tmp_path, accumulative_counts):
+ONE_CYCLE = dict(type='OneCycleLR', eta_max=1e-2, total_steps=6, by_epoch=False)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(),
+        dict(optim_wrapper=dict(accumulative_counts=2)),
+        # MMEngine has functions among the state of this one.
+        dict(param_scheduler=[ONE_CYCLE]),
+    ],
+    ids=['plain', 'accumulating', 'one-cycle'],
+)
+def test_resumed_training_ends_bit_equal(tmp_path, changes):
     config = training_config(tmp_path / 'whole')
-    config.optim_wrapper.accumulative_counts = accumulative_counts
+    config.merge_from_dict(changes)
     config.default_hooks.checkpoint.max_keep_ckpts = -1
     train(config)
     again = training_config(tmp_path / 'again')
-    again.merge_from_dict(dict(optim_wrapper=dict(accumulative_counts=accumulative_counts)))
+    again.merge_from_dict(changes)
     torch.rand(17)  # Whatever has been drawn before does not matter.
     resume(again, tmp_path / 'whole' / 'iter_4.pth')
 

@@ -5,7 +5,8 @@ import torch
 
 from mmagic_adm.engine import TrainingRunner
 from mmagic_adm.engine.training_loop import seed_iteration
-from tests.engine.training import train, training_config
+from tests.engine.training import UNET, train, training_config
+from tests.tiny import CLASSIFIER
 
 
 def test_looking_at_samples_on_the_way_changes_nothing(tmp_path):
@@ -40,4 +41,19 @@ def test_a_loader_that_cannot_be_entered_anywhere_is_refused(tmp_path):
     config.train_dataloader.dataset = config.train_dataloader.dataset.dataset
     config.train_dataloader.sampler = dict(type='InfiniteSampler')
     with pytest.raises(ValueError, match='not a HandwrittenDigits dealt by a InfiniteSampler'):
+        TrainingRunner.from_cfg(config).train()
+
+
+def test_a_label_without_a_class_is_named_before_training_starts(tmp_path):
+    config = training_config(tmp_path)
+    config.model.unet = dict(UNET, num_classes=9)
+    with pytest.raises(ValueError, match=r'has the label 9, .* num_classes=9'):
+        TrainingRunner.from_cfg(config).train()
+
+
+def test_a_classifier_is_told_of_labels_that_it_has_no_class_for(tmp_path):
+    config = training_config(tmp_path)
+    config.model = dict(type='ClassifierTraining', classifier=dict(CLASSIFIER, out_channels=9))
+    config.model.diffusion_scheduler = dict(type='DDIMScheduler')
+    with pytest.raises(ValueError, match=r'has the label 9, .* num_classes=9'):
         TrainingRunner.from_cfg(config).train()

@@ -1,12 +1,9 @@
 """Two processes take the steps that one takes with twice the batch."""
 
-import os
-
 import torch
-import torch.multiprocessing
 
 from mmagic_adm.engine import TrainingRunner
-from tests.engine.training import UNET, training_config
+from tests.engine.training import UNET, in_two_processes, training_config
 
 
 def draw_by_content(images):
@@ -36,23 +33,8 @@ def run(work_dir, batch_size, launcher='none'):
     return start
 
 
-def run_in_process(rank, work_dir, port):
-    """One of two."""
-    torch.set_num_threads(1)
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE='2',
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(port),
-    )
-    run(work_dir, batch_size=4, launcher='pytorch')
-    torch.distributed.destroy_process_group()
-
-
 def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
-    port = 20000 + os.getpid() % 20000
-    torch.multiprocessing.spawn(run_in_process, (str(tmp_path / 'two'), port), nprocs=2)
+    in_two_processes(run, tmp_path / 'two', 4, 'pytorch')
     start = run(tmp_path / 'one', batch_size=8)
     two, one = (
         torch.load(tmp_path / name / 'iter_3.pth', weights_only=False) for name in ('two', 'one')

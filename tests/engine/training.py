@@ -1,7 +1,12 @@
 """A training small enough for a test: a tiny network on digits."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import torch
+import torch.multiprocessing
 from mmengine import Config
 
 from mmagic_adm.engine import TrainingRunner
@@ -80,3 +85,26 @@ def train(config: Config) -> TrainingRunner:
 def resume(config: Config, checkpoint: Path) -> TrainingRunner:
     """Goes on with a training from one of its checkpoints."""
     return train(Config({**config.to_dict(), 'resume': True, 'load_from': str(checkpoint)}))
+
+
+def in_two_processes(function: Callable, *arguments: Any) -> None:
+    """Calls a function on each of two processes, which ``launcher='pytorch'`` joins.
+
+    Args:
+        function: Of a module.
+        *arguments: What it is given.
+    """
+    port = 20000 + os.getpid() % 20000
+    torch.multiprocessing.spawn(_process, (port, function, arguments), nprocs=2)
+
+
+def _process(rank: int, port: int, function: Callable, arguments: tuple) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE='2',
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(port),
+    )
+    function(*arguments)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine import Config
+from mmengine.registry import DefaultScope
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -146,3 +147,14 @@ def test_processes_start_and_resume_from_the_shell(trained, tmp_path):
         )
         assert result.returncode == 0, result.stderr
     assert (tmp_path / 'work' / 'iter_6.pth').is_file()
+
+
+def test_another_scope_that_is_in_force_does_not_matter(tmp_path):
+    """As it was when the trainings of another project ran in this process before."""
+    config = dump(training_config(tmp_path, experiment_name='scope'), tmp_path / 'tiny.py')
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        unknown = '--cfg-options', 'runner_type=Marathon'
+        message = fail('train.py', config, '--work-dir', tmp_path / 'none', *unknown)
+        assert "runner_type 'Marathon' is not known" in message
+        short = '--cfg-options', 'train_cfg.max_iters=1'
+        succeed('train.py', config, '--work-dir', tmp_path / 'work', *short)

@@ -1,5 +1,5 @@
-# ImageNet's training images, in a folder for each class. The pipeline is left to the training:
-# the networks that denoise saw the middle square, mirrored at random; the classifiers a random one.
+# ImageNet's training images, in a folder for each class. The pipeline is left to others: the files
+# beside this one have that of the networks that denoise, each classifier's training its own.
 train_dataloader = dict(
     batch_size=32,
     num_workers=8,

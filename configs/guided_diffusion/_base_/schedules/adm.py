@@ -1,6 +1,6 @@
-# How the denoising networks were trained (ADM, appendix K): AdamW, no annealing, half precision,
-# and an average at 0.9999. Batches are of 256: 8 GPUs with 32 images each. On GPUs with less
-# memory, batch_size=8 with accumulative_counts=4 comes to the same, at four times the max_iters.
+# How the denoising networks were trained (ADM, table 11): AdamW, no annealing, half precision, and
+# an average at 0.9999. Batches are of 256: 8 GPUs with 32 images each. On GPUs with less memory,
+# batch_size=8 with accumulative_counts=4 comes to the same, at four times the max_iters.
 _base_ = ['./runtime.py']
 
 train_cfg = dict(type='TrainingLoop', val_interval=50_000)

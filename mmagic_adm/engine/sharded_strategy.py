@@ -1,0 +1,118 @@
+"""Training of networks that are too large for one GPU together with all that training keeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import mmengine
+from mmengine._strategy import DDPStrategy
+from mmengine.device import get_device
+from mmengine.dist import is_main_process
+from mmengine.registry import STRATEGIES
+from mmengine.runner import save_checkpoint
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+
+from mmagic_adm.checkpoints.runner import load_from_mmagic_adm
+from mmagic_adm.engine.processes import join_on_cpu
+from mmagic_adm.engine.sharding import gathered, shard, shared_out
+from mmagic_adm.engine.whole_checkpoints import WHOLE_FILES
+
+
+@STRATEGIES.register_module()
+class FullyShardedStrategy(DDPStrategy):
+    """Shares weights, gradients and the optimiser's state out among the processes (FSDP).
+
+    MMEngine's own FSDPStrategy wraps modules in others, of other names and types, and clips each
+    process's gradients by their own norm. This one uses torch's ``fully_shard``, which leaves a
+    model what it is. Checkpoints are those of MMEngine's ordinary runner, written and read.
+    """
+
+    def shard(self, model: nn.Module) -> None:
+        """Shares out the networks of a model that are trained here, in place.
+
+        Args:
+            model: The model itself, or another of the same structure.
+        """
+        model.to(get_device())
+        for name in self.trained:
+            shard(model.get_submodule(name), self.mesh)
+
+    def save_checkpoint(
+        self,
+        filename: str,
+        *,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        extra_ckpt: dict | None = None,
+        callback: Callable[[dict], None] | None = None,
+    ) -> None:
+        """Saves what MMEngine's ordinary runner would, once; all processes take part."""
+        checkpoint = extra_ckpt or {}
+        checkpoint.setdefault('meta', {}).update(
+            seed=self.seed,
+            time=time.strftime('%Y%m%d_%H%M%S'),
+            mmengine_version=mmengine.__version__,
+        )
+        checkpoint['state_dict'] = gathered(self.model.state_dict())
+        if save_optimizer:
+            checkpoint['optimizer'] = self.optim_state_dict()
+        if save_param_scheduler and hasattr(self, 'param_schedulers'):
+            checkpoint['param_schedulers'] = self.scheduler_state_dict()
+        if callback is not None:
+            callback(checkpoint)
+        checkpoint = gathered(checkpoint)
+        if is_main_process():
+            save_checkpoint(checkpoint, filename, backend_args=dict(backend=WHOLE_FILES))
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        *,
+        callback: Callable[[dict], None] | None = None,
+        **_: Any,
+    ) -> dict:
+        """Loads weights, of which each process keeps its share.
+
+        MMEngine's other arguments change nothing: a file is read to the CPU, under any names that
+        are known here, and fits or is refused.
+        """
+        # Mapped: the processes of a machine need no copy of the file each.
+        checkpoint = load_from_mmagic_adm(filename, mmap=True)
+        if callback is not None:
+            callback(checkpoint)
+        self.model.load_state_dict(checkpoint.pop('state_dict'))
+        return checkpoint
+
+    def load_optim_state_dict(self, state_dict: dict) -> None:
+        """Takes up an optimiser's state, of which each process keeps its share."""
+        groups = self.optim_wrapper.optimizer.param_groups
+        parameters = [parameter for group in groups for parameter in group['params']]
+        shares = {
+            number: {
+                name: shared_out(value, parameters[number])
+                if getattr(value, 'shape', None) == parameters[number].shape
+                else value
+                for name, value in values.items()
+            }
+            for number, values in state_dict['state'].items()
+        }
+        super().load_optim_state_dict({**state_dict, 'state': shares})
+
+    def _setup_distributed(
+        self, launcher: str = 'pytorch', backend: str = 'nccl', **kwargs: Any
+    ) -> None:
+        join_on_cpu(launcher, kwargs.get('timeout', 1800))
+        super()._setup_distributed(launcher, backend, **kwargs)
+
+    def _wrap_model(self, model: nn.Module) -> nn.Module:
+        self.mesh = init_device_mesh(get_device(), (self.world_size,))
+        self.trained = [
+            name
+            for name, network in model.named_children()
+            if any(parameter.requires_grad for parameter in network.parameters())
+        ]
+        self.shard(model)
+        return model
