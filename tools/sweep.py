@@ -197,8 +197,7 @@ def figures_at(
 
 
 def as_data_samples(indices: Sequence[int], images: Tensor, labels: Tensor | None) -> list[dict]:
-    """Samples as metrics take them: grey ones in RGB, too."""
-    images = images.expand(-1, 3, -1, -1)
+    """Samples as metrics take them."""
     samples = [dict(fake_img=image, index=i) for i, image in zip(indices, images, strict=True)]
     if labels is not None:
         for sample, label in zip(samples, labels.cpu(), strict=True):

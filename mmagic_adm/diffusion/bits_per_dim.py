@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,7 +23,7 @@ def bits_per_dim(
     *,
     generator: Generators = None,
     clip: bool = True,
-    **network_kwargs,
+    **network_kwargs: Any,
 ) -> dict[str, torch.Tensor]:
     """The bound on the bits that a model needs for each value of an image (DDPM, eq. 5).
 

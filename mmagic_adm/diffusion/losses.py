@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -30,7 +30,7 @@ def training_losses(
     x_0: torch.Tensor,
     t: torch.Tensor,
     noise: torch.Tensor,
-    **network_kwargs,
+    **network_kwargs: Any,
 ) -> dict[str, torch.Tensor]:
     """The loss of each sample at its timestep.
 

@@ -108,13 +108,14 @@ class Tap:
 
 
 def images_of(data_samples: Sequence[dict]) -> Tensor:
-    """The images of a batch of samples in one tensor: RGB, (N, 3, H, W), uint8."""
+    """The images of a batch of samples in one tensor, grey ones too: RGB, (N, 3, H, W), uint8."""
     images = [
         sample['fake_img'].flip(0) if sample.get('channel_order', 'rgb') == 'bgr'
         else sample['fake_img']
         for sample in data_samples
     ]  # fmt: skip
-    return torch.stack(images)
+    stacked = torch.stack(images)
+    return stacked.expand(-1, 3, -1, -1) if stacked.shape[1] == 1 else stacked
 
 
 def shared_extractor(config: dict | FeatureExtractor) -> FeatureExtractor:

@@ -1,6 +1,7 @@
 """Any solver of the diffusers library, driven like our own schedulers."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ class DiffusersScheduler(DiscreteScheduler):
         variance_type: str = 'learned_range',
         clip_sample: bool = True,
         rescale_timesteps: bool = False,
-        **solver_kwargs,
+        **solver_kwargs: Any,
     ) -> None:
         super().__init__(
             num_train_timesteps,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 # A process that ends with less of the image than this ends in nothing but noise. What a network
 # says there is magnified ten thousandfold, from which no solver recovers, least of all when it is
@@ -48,7 +49,8 @@ def build_solver(
     if signal[-1] < NO_SIGNAL:
         own['timestep_spacing'] = 'leading'
     given = {key: own[key] for key in own if key in arguments} | dict(solver_kwargs)
-    built = solver(**given)
+    with torch.device('cpu'):  # their tables are there, wherever networks are being built
+        built = solver(**given)
     if not np.allclose(built.alphas_cumprod, signal, rtol=1e-3):
         raise ValueError(
             f'{name}, as it is set up, walks a process with other noise than the network was '

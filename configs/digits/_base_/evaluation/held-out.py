@@ -1,4 +1,11 @@
-# What tools/sweep.py compares with: the scans that were held out, as the judge sees them.
+# Samples are compared with the scans that were held out, as the judge sees them.
+test_dataloader = dict(
+    batch_size=250,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(type='SampleSpecs', num_samples=1000, labels='uniform', num_classes=10),
+)
+test_cfg = dict(type='SamplingLoop')
 test_evaluator = dict(
     type='SampleEvaluator',
     reference='bundled://digits-16x16_held-out.npz',
