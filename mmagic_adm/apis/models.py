@@ -73,7 +73,8 @@ def _cascade_with_weights(model: dict[str, Any], weights: Any) -> dict[str, Any]
     each = [weights] * len(stages) if isinstance(weights, bool) else weights
     if not isinstance(each, (list, tuple)) or len(each) != len(stages):
         raise ValueError(
-            f'this cascade has {len(stages)} stages; give weights as a list of as many'
+            f'this cascade has {len(stages)} stages; give weights as a list of as many, or name '
+            'the files in a config of your own'
         )
     configs = [
         Config(dict(model=stage)) if isinstance(stage, Mapping) else find_config(stage)
@@ -95,7 +96,7 @@ def _sources(config: Config, model: dict[str, Any], weights: Weights) -> dict[st
     if missing:
         raise ValueError(
             f'no weights are known for the {" and ".join(missing)} of this config; give a path or '
-            'URL as weights=, or weights=False to go without'
+            'URL as weights= (--checkpoint), or weights=False to go without'
         )
     return {name: dict(ckpt_path=_source_of(named[name])) for name in networks}
 

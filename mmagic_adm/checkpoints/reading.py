@@ -103,7 +103,7 @@ def read_checkpoint(source: str | Path, prefix: str | None = None, ema: bool = T
 
 
 def read_document(
-    path: Path, map_location: Any = 'cpu', mmap: bool = True
+    path: str | Path, map_location: Any = 'cpu', mmap: bool = True
 ) -> tuple[dict[str, Any], Layout]:
     """All that a file holds, in the form of a runner's checkpoint, and how it was laid out.
 
@@ -115,6 +115,7 @@ def read_document(
     Returns:
         A dict with at least 'state_dict', in the file's own names, and 'meta'; and the layout.
     """
+    path = Path(path)
     container = recognise_container(path)
     if container == 'safetensors':
         tensors, metadata = _read_safetensors(path, map_location)

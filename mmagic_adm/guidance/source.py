@@ -112,7 +112,8 @@ class GradientSource(Source):
         x = x_t if self.looks_at == 'x_t' else pred_x0
         # Autograd has to work although sampling runs without it, in inference mode even.
         with torch.inference_mode(False), torch.enable_grad():
-            x, t = x.detach().clone().requires_grad_(), t.clone()
+            x = x.detach().clone().requires_grad_()
+            t = t.clone() if t.stride(0) else t[:1].clone().expand(len(t))  # still shared
             labels = None if labels is None else labels.clone()
             scores = self.score(x, t, labels)
             if scores.shape != (len(x),):

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from mmagic_adm.checkpoints.download import cache_directory
 
-# What compiling the 64x64 pair took, in seconds, and the part of a call that it saves.
-SECONDS_TO_COMPILE = 120.0
+# Compiling the 64x64 U-Net and its classifier took 239 s on two cores (benchmarks/README.md), and
+# by what part of a call compiled code is faster on a GPU is an estimate.
+SECONDS_TO_COMPILE = 240.0
 SAVED = 0.3
 
 

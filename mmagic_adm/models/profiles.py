@@ -16,6 +16,8 @@ from torch import nn
 from mmagic_adm.models.compiled import Run, compile_network, why_compile
 from mmagic_adm.networks.convolution import pack, why_not_packing
 
+# Channels of a group of normalisation from which on the layout does not slow a CPU down.
+WIDE_GROUP = 8
 NAMES = ('exact', 'fast', 'auto')
 
 
@@ -25,7 +27,8 @@ class Profile:
 
     Attributes:
         dtype: Type that their blocks compute in: 'float32', 'bfloat16' or 'float16'.
-        channels_last: Whether the channels of a pixel lie side by side in memory.
+        channels_last: Whether the channels of a pixel lie side by side in memory. On a CPU,
+            networks of few channels keep to the ordinary layout, with kernels that are not packed.
         packed: Whether kernels are laid out for the CPU once, beside the parameters.
         compiled: Whether the networks are compiled by ``torch.compile``.
     """
@@ -103,11 +106,21 @@ def apply_profile(profile: Profile, model: nn.Module) -> None:
     for network in networks_of(model):
         if next(network.parameters()).dtype == torch.float32:  # and not of half precision already
             network.compute_in(getattr(torch, profile.dtype))
-        if profile.channels_last:
+        suits = next(network.parameters()).device.type != 'cpu' or has_wide_groups(network)
+        if profile.channels_last and suits:
             network.lay_out_channels_last()
-        pack(network, profile.packed)
+        pack(network, profile.packed and suits)
         if profile.compiled:
             compile_network(network)
+
+
+def has_wide_groups(network: nn.Module) -> bool:
+    """Whether the norms of a network on a CPU are as fast with the channels side by side.
+
+    torch's kernel for that takes a group's channels at a time where maps are small, which is slow
+    if they are few: many times slower, in small networks such as that of the bundled digits.
+    """
+    return getattr(network, 'least_group_channels', WIDE_GROUP) >= WIDE_GROUP
 
 
 def networks_of(model: nn.Module) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmagic_adm.networks.normalization import NUM_GROUPS
+from mmagic_adm.networks.normalization import count_groups
 
 CHANNEL_MULT: dict[int, tuple[float, ...]] = {
     64: (1, 2, 3, 4),
@@ -74,7 +74,7 @@ def check_attention_resolutions(
 def check_group_norm(channels: Sequence[int], min_group_channels: int) -> None:
     """Refuses widths that the group normalisation cannot divide."""
     for width in channels:
-        groups = min(NUM_GROUPS, width // min_group_channels)
+        groups = count_groups(width, min_group_channels)
         if groups < 1 or width % groups:
             raise ValueError(
                 f'a level of {width} channels does not divide into {max(groups, 1)} groups for '

@@ -18,7 +18,11 @@ from mmagic_adm.networks.architecture import (
 from mmagic_adm.networks.attention import AttentionBlock
 from mmagic_adm.networks.convolution import Convolution, PixelwiseLinear
 from mmagic_adm.networks.embedding import timestep_embedding
+from mmagic_adm.networks.normalization import count_groups
 from mmagic_adm.networks.residual import Downsample, Resample, ResidualBlock, Upsample
+
+# Feature maps from this size on are normalised pixel by pixel.
+SMALL_MAP = 32
 
 
 class Stage(nn.Sequential):
@@ -161,6 +165,18 @@ class ADMEncoder(nn.Module):
     def apply_head(self, features: Tensor) -> Tensor:
         """What comes out, in the type of the head."""
         return self.out(features.to(type_of(self.out)))
+
+    @property
+    def least_group_channels(self) -> int:
+        """Channels of the thinnest group of normalisation, on the feature maps that are small."""
+        return min(
+            (
+                width // count_groups(width, self.block_options['min_group_channels'])
+                for width, size in zip(self.widths, self.sizes, strict=True)
+                if size < SMALL_MAP
+            ),
+            default=max(self.widths),
+        )
 
     @staticmethod
     def checkpoint_stages(stages: Iterable[nn.Module], use_checkpoint: bool) -> None:

@@ -7,6 +7,11 @@ from torch import Tensor, nn
 NUM_GROUPS = 32
 
 
+def count_groups(channels: int, min_group_channels: int) -> int:
+    """Groups that channels are normalised in: 32, or fewer where they would get too thin."""
+    return min(NUM_GROUPS, channels // min_group_channels)
+
+
 class GroupNorm32(nn.GroupNorm):
     """Group norm over 32 groups, or over fewer where groups would get too thin.
 
@@ -16,7 +21,7 @@ class GroupNorm32(nn.GroupNorm):
     """
 
     def __init__(self, num_channels: int, min_group_channels: int = 1) -> None:
-        super().__init__(min(NUM_GROUPS, num_channels // min_group_channels), num_channels)
+        super().__init__(count_groups(num_channels, min_group_channels), num_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises in float32 and gives the input's type back."""

@@ -216,7 +216,8 @@ class DiscreteScheduler(Scheduler):
 
     def _batch_timesteps(self, t: Timestep, x_t: torch.Tensor) -> torch.Tensor:
         """What the network was called with, for guidance."""
-        return torch.full((len(x_t),), self.network_timestep(t), device=x_t.device)
+        # One number expanded: networks see by it that their samples share it.
+        return torch.as_tensor(self.network_timestep(t), device=x_t.device).expand(len(x_t))
 
 
 def as_number(t: Timestep) -> int | float:
@@ -233,7 +234,8 @@ def check_finite(model_output: torch.Tensor, where: str) -> None:
     if broken:
         raise FloatingPointError(
             f'The model output at {where} holds NaN or infinity (samples {broken} of the batch of '
-            f'{len(model_output)})'
+            f'{len(model_output)}); a smaller guidance scale may help, or float32 in place of half '
+            "precision (profile='exact')"
         )
 
 

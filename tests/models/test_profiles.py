@@ -182,3 +182,16 @@ class TestOnGPU:
             for device in ('cpu', 'cuda')
         ]
         torch.testing.assert_close(samples[0], samples[1].cpu(), atol=1e-3, rtol=0)
+
+
+def test_networks_of_few_channels_keep_the_layout_that_is_faster_for_them():
+    digits = init_model('adm-g_ddim25_digits-16x16', 'cpu', weights=False)
+    assert not profiles.has_wide_groups(digits.unet)
+    with torch.device('meta'):
+        photographs = MODELS.build(
+            dict(type='ADMUNet', _scope_='mmagic_adm', image_size=64, model_channels=192)
+        )
+    assert profiles.has_wide_groups(photographs)
+    digits.infer(seeds=0)
+    assert digits.unet.memory_format == torch.preserve_format
+    assert not any(getattr(layer, 'packs', False) for layer in digits.modules())

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from mmagic_adm.networks.convolution import Convolution, PixelwiseLinear, pack, why_not_packing
+from tests.tiny import CLASSIFIER, build_model
 
 pytestmark = pytest.mark.skipif(why_not_packing() is not None, reason=str(why_not_packing()))
 
@@ -89,3 +90,22 @@ def test_the_state_dict_knows_nothing_of_packing():
     assert set(convolve.state_dict()) == {'weight', 'bias'}
     pack(convolve, False)
     assert not convolve.uses_pack(image())
+
+
+def test_whole_networks_say_the_same_packed_with_channels_side_by_side():
+    model = build_model(classifier=CLASSIFIER)
+    x = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    t, labels = torch.tensor(500).expand(3), torch.arange(3)
+
+    def said() -> list[torch.Tensor]:
+        noisy = x.clone().requires_grad_()
+        log_probability = model.classifier(noisy, t).log_softmax(1)[:, 0].sum()
+        (gradient,) = torch.autograd.grad(log_probability, noisy)
+        with torch.no_grad():
+            return [model.unet(x, t, labels), gradient]
+
+    expected = said()
+    for network in (model.unet, model.classifier):
+        network.lay_out_channels_last()
+        pack(network)
+    torch.testing.assert_close(said(), expected, atol=1e-5, rtol=1e-4)
