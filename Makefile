@@ -2,11 +2,13 @@
 #
 #   make            say this
 #   make demo       set up .venv if need be, and sample digits with the bundled model
+#   make demo-web   the same models in a page of the browser, on this machine alone
 #   make test       set up .venv if need be, and run the quick tests
 #   make test-all   every test, the slow ones too
 #   make coverage   the quick tests, with a report of what they do not reach
 #   make lint       ruff and the type checks
 #   make format     let ruff rewrite what it can
+#   make docs       build the documentation into site/; a warning is an error
 #   make wheel      build dist/*.whl
 #   make lock       resolve requirements/constraints.txt anew, on every Python supported
 #   make clean      remove .venv and what was built
@@ -16,7 +18,7 @@
 PIP_ARGS ?=
 TESTS    ?= tests
 JOBS     ?= auto
-EXTRAS   := standalone,solvers,evaluation,digits,tests
+EXTRAS   := standalone,solvers,evaluation,digits,demo,docs,tests
 
 VENV     := .venv
 BIN      := $(VENV)/bin
@@ -28,7 +30,7 @@ PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(P
 	--constraint requirements/constraints.txt
 PYTEST   := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: help install demo test test-all coverage lint format wheel lock clean
+.PHONY: help install demo demo-web test test-all coverage lint format docs wheel lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,7 +40,7 @@ install: $(STAMP)
 
 $(STAMP): setup.cfg setup.py pyproject.toml $(wildcard requirements/*.txt)
 	@test -n "$(PYTHON)" || { echo 'No Python 3.10, 3.11 or 3.12 found; name one: make PYTHON=/path/to/python3.11' >&2; exit 1; }
-	@echo 'Setting up $(VENV) (once; two to three minutes)'
+	@echo 'Setting up $(VENV) (once; about three minutes)'
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --no-deps --requirement requirements/openmmlab.txt
 	@$(PIP) --editable '.[$(EXTRAS)]'
@@ -47,6 +49,9 @@ $(STAMP): setup.cfg setup.py pyproject.toml $(wildcard requirements/*.txt)
 demo: $(STAMP)
 	$(BIN)/python tools/sample.py adm-g_ddim25_digits-16x16 \
 		--labels 0,1,2,3,4,5,6,7,8,9 --num-samples 100 --batch-size 50 --out outputs/demo
+
+demo-web: $(STAMP)
+	$(BIN)/python tools/demo.py
 
 test: $(STAMP)
 	$(PYTEST) -m 'not slow' $(TESTS)
@@ -66,6 +71,9 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel --outdir dist .
 
@@ -73,4 +81,4 @@ lock:
 	python3 requirements/lock.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -10,6 +10,7 @@ from mmagic_adm.apis.editing import (
     reconstruct,
     vary,
 )
+from mmagic_adm.apis.launch import launch_demo
 from mmagic_adm.apis.models import init_model
 from mmagic_adm.apis.sampling import sample
 from mmagic_adm.checkpoints.named_configs import model_names
@@ -23,6 +24,7 @@ __all__ = [
     'init_model',
     'interpolate_images',
     'interpolate_seeds',
+    'launch_demo',
     'model_names',
     'reconstruct',
     'sample',

@@ -77,7 +77,7 @@ def run_tool(
             for line in main(arguments) or ():
                 _write(stdout, line)
     except KeyboardInterrupt as stopped:
-        sys.stderr.write(f'{parser.prog}: {stopped or "interrupted"}\n')
+        sys.stderr.write(f'{parser.prog}: {str(stopped) or "interrupted"}\n')
         return 130
     except argparse.ArgumentError as error:
         parser.error(str(error))

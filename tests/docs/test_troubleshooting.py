@@ -424,7 +424,7 @@ def no_reference(folder, monkeypatch):
 
 @provokes('… has no evaluation: test_dataloader, test_evaluator')
 def nothing_to_test(folder, monkeypatch):
-    return fail('test.py', DIGITS)
+    return fail('test.py', 'judge_1xb64_digits-16x16')
 
 
 def shards_in(folder, made_from):

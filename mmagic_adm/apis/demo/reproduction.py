@@ -1,0 +1,199 @@
+"""What is on the page, as Python and as a command."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mmagic_adm.apis.demo.order import Order
+from mmagic_adm.apis.sampling import scheduler_config
+
+PYTHON_WIDTH = 64
+SHELL_WIDTH = 84
+
+
+def as_python(
+    order: Order,
+    device: str | None = None,
+    scales: Sequence[float] | None = None,
+    every: int | None = None,
+) -> str:
+    """Python that makes the same samples.
+
+    Args:
+        order: What they were made by.
+        device: Where, if it was said.
+        scales: The scales of a sweep.
+        every: Every so many steps were kept as a trajectory.
+
+    Returns:
+        A script that leaves them in ``samples``; those of a sweep in ``sweep``, by their scales;
+        and the steps in ``trajectory``.
+    """
+    on_device = {} if device is None else dict(device=device)
+    model = _call('init_model', order.model, **on_device, **order.changes)
+    if every is not None:
+        imported = 'init_model'
+        lines = [
+            f'result = {_call("model.infer", **_infer_arguments(order, every))}',
+            "samples, trajectory = result['samples'], result['trajectory']",
+        ]
+    elif scales is not None:
+        imported = 'init_model, sample'
+        arguments = {**_sample_arguments(order), 'guidance_scale': _Name('scale')}
+        call = _call('sample', _Name('model'), **arguments).replace('\n', '\n    ')
+        scales_shown = ', '.join(map(str, scales))
+        lines = [
+            'sweep = {}',
+            f'for scale in [{scales_shown}]:',
+            f"    sweep[scale] = {call}['samples']",
+        ]
+    else:
+        imported = 'init_model, sample'
+        call = _call('sample', _Name('model'), **_sample_arguments(order))
+        lines = [f"samples = {call}['samples']"]
+    begin = [f'from mmagic_adm.apis import {imported}', '', f'model = {model}']
+    return '\n'.join([*begin, *_names_of_labels(order), *lines, ''])
+
+
+def as_command(
+    order: Order,
+    out: str,
+    device: str | None = None,
+    scales: Sequence[float] | None = None,
+    every: int | None = None,
+) -> str:
+    """A shell command that makes the same samples.
+
+    Args:
+        order: What they were made by.
+        out: The folder that it writes them to.
+        device: Where, if it was said.
+        scales: The scales of a sweep.
+        every: Every so many steps were kept as a trajectory.
+    """
+    words = [f'python tools/sample.py {shlex.quote(order.model)}', *_options(order)]
+    if device is not None:
+        words.append(f'--device {shlex.quote(device)}')
+    if every is not None:
+        words.append(f'--trajectory {every}')
+    out = shlex.quote(out)
+    if scales is None:
+        if order.scale_to_give is not None:
+            words.append(f'--guidance-scale {order.scale_to_give}')
+        return _wrapped([*words, f'--out {out}', *_config_options(order)]) + '\n'
+    words += ['--guidance-scale $scale', f'--out {out}/scale-$scale', *_config_options(order)]
+    command = _wrapped(words).replace('\n', '\n  ')
+    return f'for scale in {" ".join(map(str, scales))}; do\n  {command}\ndone\n'
+
+
+class _Name(str):
+    """A name in Python, which stands without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _sample_arguments(order: Order) -> dict[str, Any]:
+    return _given(
+        labels=list(order.labels) or None,
+        num_samples=order.count,
+        seed=order.seed,
+        steps=order.steps,
+        scheduler=order.scheduler_to_give,
+        guidance_scale=order.scale_to_give,
+    )
+
+
+def _infer_arguments(order: Order, every: int) -> dict[str, Any]:
+    return _given(
+        labels=list(order.labels) or None,
+        seeds=[order.seed + i for i in range(order.count)],
+        num_inference_steps=order.steps,
+        scheduler_kwargs=scheduler_config(order.scheduler_to_give),
+        classifier_scale=order.scale_to_give,
+        return_trajectory=every,
+    )
+
+
+def _given(**arguments: Any) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _names_of_labels(order: Order) -> list[str]:
+    """A comment that says what the classes are called, where that is not just their numbers."""
+    names = [order.facts.class_names[label] for label in order.labels]
+    if all(name.isdecimal() for name in names):
+        return []
+    return [textwrap.shorten(f'# {", ".join(names)}', PYTHON_WIDTH, placeholder=' ...')]
+
+
+def _call(function: str, *positional: Any, **named: Any) -> str:
+    """A call in Python, with an argument a line where one line does not hold them."""
+    arguments = [_literal(value) for value in positional]
+    arguments += [f'{name}={_literal(value)}' for name, value in named.items()]
+    line = f'{function}({", ".join(arguments)})'
+    if len(line) <= PYTHON_WIDTH:
+        return line
+    lines = ',\n'.join(arguments).replace('\n', '\n    ')
+    return f'{function}(\n    {lines},\n)'
+
+
+def _literal(value: Any) -> str:
+    """A value in Python, with dicts as the configs have them."""
+    return _call('dict', **value) if isinstance(value, Mapping) else repr(value)
+
+
+def _options(order: Order) -> Iterator[str]:
+    if order.labels:
+        yield f'--labels {",".join(map(str, order.labels))}'
+    yield f'--num-samples {order.count}'
+    yield f'--seed {order.seed}'
+    if order.steps is not None:
+        yield f'--steps {order.steps}'
+    if order.scheduler_to_give is not None:
+        yield f'--scheduler {shlex.quote(order.scheduler_to_give)}'
+
+
+def _config_options(order: Order) -> list[str]:
+    """The model's arguments that differ, as the tools take changes to a config."""
+    own = dict(guidance=order.facts.guidance, diffusion_scheduler=order.facts.scheduler)
+    options: list[str] = []
+    for name, value in order.changes.items():
+        place = f'model.{name}'
+        if value is not None and own[name] is not None:
+            options.append(f'{place}._delete_=True')
+        leaves = _leaves(place, value)
+        options += [f'{each}={_option(leaf)}' for each, leaf in leaves]
+    quoted = [shlex.quote(option) for option in options]
+    return [f'--cfg-options {quoted[0]}', *quoted[1:]] if quoted else []
+
+
+def _leaves(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What is no mapping, and at which place."""
+    if not isinstance(value, Mapping):
+        yield place, value
+        return
+    for name, part in value.items():
+        yield from _leaves(f'{place}.{name}', part)
+
+
+def _option(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f'({",".join(map(_option, value))})'
+    if isinstance(value, list):
+        return f'[{",".join(map(_option, value))}]'
+    return str(value)
+
+
+def _wrapped(words: Sequence[str]) -> str:
+    """A command over as many lines as it needs."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) < SHELL_WIDTH:
+            lines[-1] += f' {word}'
+        else:
+            lines.append(f'    {word}')
+    return ' \\\n'.join(lines)

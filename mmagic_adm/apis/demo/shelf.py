@@ -1,0 +1,107 @@
+"""The models that the demo keeps at hand, and whose turn it is to use them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from mmagic_adm.apis.demo.catalogue import ModelFacts
+from mmagic_adm.apis.demo.order import Order
+from mmagic_adm.apis.models import default_device, init_model
+from mmagic_adm.checkpoints.named_configs import find_config
+from mmagic_adm.guidance.classifier import build_frozen
+
+Kept = TypeVar('Kept')
+
+
+class Shelf:
+    """Networks with their weights, loaded when they are first asked for.
+
+    The networks are shared by everyone and changed by no one: whoever samples gets a model of
+    their own around them, with their own guidance and scheduler.
+
+    Args:
+        device: Where the models are; None takes a GPU if there is one.
+        capacity: How many models are kept, those that were used last.
+
+    Attributes:
+        turn: To be held while sampling: the device works for one at a time.
+    """
+
+    def __init__(self, device: str | torch.device | None = None, capacity: int = 2) -> None:
+        self.device = torch.device(device) if device else default_device()
+        self.turn = threading.Lock()
+        self._models: _Recent[Any] = _Recent(capacity)
+        self._classifiers: _Recent[nn.Module] = _Recent(capacity)
+
+    def model_for(self, order: Order) -> Any:
+        """A model as the order wants it guided.
+
+        Raises:
+            ValueError: The parts do not go together.
+            CheckpointError: Its weights cannot be had.
+        """
+        facts = order.facts
+        if facts.is_cascade:
+            return self._models.get(order.model, lambda: init_model(order.model, self.device))
+        # Guidance may bring a classifier of its own, to be fetched only if it is used.
+        networks = self._models.get(
+            order.model, lambda: init_model(order.model, self.device, guidance=None)
+        )
+        config = find_config(order.model)
+        changes = dict(order.changes)
+        guidance = changes.pop('guidance', config.model.to_dict().get('guidance'))
+        return init_model(
+            config,
+            self.device,
+            weights=False,
+            unet=networks.unet,
+            classifier=networks.classifier,
+            guidance=self._with_kept_classifiers(guidance),
+            **changes,
+        )
+
+    def judge_for(self, facts: ModelFacts) -> Any | None:
+        """What tells the classes of the model's images apart without noise, where there is such."""
+        if facts.judge is None:
+            return None
+        return self._classifier(dict(facts.judge))
+
+    def _with_kept_classifiers(self, guidance: Any) -> Any:
+        """The config of a guidance, with its off-the-shelf classifiers taken from the shelf."""
+        if not isinstance(guidance, dict):
+            return guidance
+        filled = {key: self._with_kept_classifiers(value) for key, value in guidance.items()}
+        if filled.get('type') == 'OffTheShelfGuidance':
+            named = filled['classifier']
+            if isinstance(named, str):
+                named = dict(type='TorchvisionClassifier', name=named)
+            filled['classifier'] = self._classifier(named)
+        return filled
+
+    def _classifier(self, config: dict[str, Any]) -> nn.Module:
+        name = json.dumps(config, sort_keys=True)
+        return self._classifiers.get(name, lambda: build_frozen(config).to(self.device))
+
+
+class _Recent(Generic[Kept]):
+    """What was used last."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
+
+    def get(self, name: str, load: Callable[[], Kept]) -> Kept:
+        """What has this name, loaded if need be; what has waited longest makes room for it."""
+        if name not in self._kept:
+            while len(self._kept) >= self.capacity:
+                self._kept.popitem(last=False)
+            self._kept[name] = load()
+        self._kept.move_to_end(name)
+        return self._kept[name]

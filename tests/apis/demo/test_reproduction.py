@@ -1,0 +1,121 @@
+"""What is copied makes what was seen."""
+
+import shlex
+
+import numpy as np
+import pytest
+
+pytest.importorskip('gradio', reason='the demo needs gradio')
+
+from mmagic_adm.apis.demo.making import make
+from mmagic_adm.apis.demo.reproduction import as_command, as_python
+from mmagic_adm.apis.demo.shelf import Shelf
+from mmagic_adm.apis.pictures import as_array, as_pictures
+from tests.apis.demo.orders import load_tool, order
+
+CFG, PLAIN = 'adm-cfg_ddim25_digits-16x16', 'adm_ddim25_digits-16x16'
+
+ORDERS = dict(
+    as_configured=order(),
+    many_classes=order(classes=list(range(10)), per_class=2, seed=100),
+    own_steps=order(steps=None, classes=[1]),
+    in_an_interval=order(interval='0.3-0.9'),
+    unguided=order(method='none'),
+    by_another_method=order(method='classifier-free', scale=0.5, interval='200-1000'),
+    by_a_rule=order(method='pixels-as-parameters', scheduler='ddpm'),
+    by_another_solver=order(scheduler='dpmsolver++', steps=5),
+    of_another_model=order(model=CFG, method='classifier-free', scale=3),
+    of_another_model_in_an_interval=order(model=CFG, method='classifier-free', interval='100-600'),
+    without_its_own_guidance=order(model=CFG, method='none'),
+    of_a_model_without_guidance=order(model=PLAIN, method='none'),
+)
+
+
+@pytest.fixture(scope='module')
+def shelf():
+    return Shelf('cpu')
+
+
+@pytest.fixture(params=ORDERS)
+def asked(request):
+    return ORDERS[request.param]
+
+
+@pytest.fixture(scope='module')
+def tool():
+    return load_tool('sample')
+
+
+def pixels(samples):
+    return as_array([each.picture for each in samples])
+
+
+def seen(shelf, asked, **more):
+    return make(shelf, asked, lambda *_, **__: None, **more)
+
+
+def run_python(text):
+    names = {}
+    exec(compile(text, 'copied', 'exec'), names)
+    return names
+
+
+def run_command(tool, text, folder):
+    program, path, *words = shlex.split(text.replace('\\\n', ' '))
+    assert (program, path) == ('python', 'tools/sample.py')
+    tool.main(tool.parse().parse_args(words))
+    with np.load(folder / 'samples.npz') as file:
+        return file['arr_0'], file['arr_1']
+
+
+def test_python_makes_the_same_pixels(shelf, asked):
+    samples = run_python(as_python(asked, 'cpu'))['samples']
+    assert np.array_equal(as_array(as_pictures(samples)), pixels(seen(shelf, asked).samples))
+
+
+def test_the_command_makes_the_same_pixels(shelf, asked, tool, tmp_path):
+    folder = tmp_path / 'out'
+    images, labels = run_command(tool, as_command(asked, str(folder), 'cpu'), folder)
+    made = seen(shelf, asked).samples
+    assert np.array_equal(images, pixels(made))
+    assert labels.tolist() == [each.label for each in made]
+
+
+def test_a_sweep_is_repeated_at_every_scale(shelf, tool, tmp_path):
+    asked, scales = order(interval='500-1000'), [0, 0.5, 4]
+    made = seen(shelf, asked, scales=scales)
+    expected = pixels(made.samples).reshape(3, 2, 16, 16, 1)
+    sweep = run_python(as_python(asked, 'cpu', scales=scales))['sweep']
+    for scale, wanted in zip(scales, expected, strict=True):
+        assert np.array_equal(as_array(as_pictures(sweep[scale])), wanted)
+
+    first, *body, last, _ = as_command(asked, str(tmp_path), 'cpu', scales=scales).split('\n')
+    assert (first, last) == ('for scale in 0 0.5 4; do', 'done')
+    for scale, wanted in zip(scales, expected, strict=True):
+        text = '\n'.join(body).replace('$scale', str(scale))
+        images, _ = run_command(tool, text, tmp_path / f'scale-{scale}')
+        assert np.array_equal(images, wanted)
+
+
+def test_a_trajectory_is_repeated(shelf, tool, tmp_path):
+    asked = order(classes=[3], scheduler='ddpm', steps=5)
+    made = seen(shelf, asked, every=2)
+    names = run_python(as_python(asked, 'cpu', every=2))
+    assert np.array_equal(as_array(as_pictures(names['samples'])), pixels(made.samples))
+    assert np.array_equal(names['trajectory']['pred_x0'], made.trajectory['pred_x0'])
+    folder = tmp_path / 'out'
+    images, _ = run_command(tool, as_command(asked, str(folder), 'cpu', every=2), folder)
+    assert np.array_equal(images, pixels(made.samples))
+    assert (folder / '000000_trajectory.gif').is_file()
+
+
+def test_classes_with_names_are_named():
+    text = as_python(order(model='adm-g_ddim25_8xb32_imagenet-64x64', classes=[207, 333]))
+    assert '\n# golden retriever, hamster\n' in text
+    assert 'device' not in text
+    compile(text, 'copied', 'exec')
+
+
+def test_lines_are_short(asked):
+    assert max(map(len, as_command(asked, 'out', 'cpu').split('\n'))) <= 88
+    assert max(map(len, as_python(asked, 'cpu').split('\n'))) <= 100

@@ -1,0 +1,176 @@
+"""From a button to files and pictures, without a browser."""
+
+import threading
+
+import numpy as np
+import pytest
+from mmengine import Config
+
+pytest.importorskip('gradio', reason='the demo needs gradio')
+
+import gradio as gr
+
+from mmagic_adm.apis import init_model, sample
+from mmagic_adm.apis.demo.pane import Pane
+from mmagic_adm.apis.demo.runs import Runs
+from mmagic_adm.apis.demo.shelf import Shelf
+from mmagic_adm.apis.pictures import as_array, as_pictures
+from tests.apis.demo.orders import DIGITS, fields
+from tests.tiny import model_config
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return Runs(Shelf('cpu'), tmp_path, models=[DIGITS, str(tmp_path / 'tiny.py')])
+
+
+@pytest.fixture(scope='module')
+def panes():
+    with gr.Blocks():
+        return {place: Pane(place, 'Go', 'hint') for place in ('samples', 'sweep', 'trajectory')}
+
+
+def last(runs, pane, *inputs, visitor='ann'):
+    """What the page shows in the end."""
+    runs.visitors.begin(visitor, pane.place)
+    return list(getattr(runs, pane.place)(pane, visitor, *inputs))[-1]
+
+
+def images(updates, pane):
+    with np.load(updates[pane.npz]) as file:
+        return file['arr_0']
+
+
+def test_samples_come_with_captions_files_and_code(runs, panes, tmp_path):
+    pane = panes['samples']
+    shown = last(runs, pane, *fields())
+    captions = [caption for _, caption in shown[pane.gallery]['value']]
+    assert [text.rsplit(' · ', 1)[0] for text in captions] == [
+        'seed 5 · class 3',
+        'seed 6 · class 7',
+    ]
+    assert all(text.endswith('%') for text in captions)
+    assert images(shown, pane).shape == (2, 16, 16, 1)
+    assert str(tmp_path) in shown[pane.npz]
+    assert 'init_model' in shown[pane.python]
+    assert 'tools/sample.py' in shown[pane.command]
+
+
+def test_a_sweep_has_a_row_for_each_class(runs, panes):
+    pane = panes['sweep']
+    shown = last(runs, pane, '0, 4', *fields(per_class=30))
+    captions = [caption.rsplit(' · ', 1)[0] for _, caption in shown[pane.gallery]['value']]
+    assert captions == [f'scale {scale} · class {label}' for label in (3, 7) for scale in (0, 4)]
+    assert shown[pane.gallery]['columns'] == 2
+
+
+def test_a_trajectory_shows_both_ways(runs, panes):
+    pane = panes['trajectory']
+    shown = last(runs, pane, 2, *fields(steps=5))
+    pictures = shown[pane.gallery]['value']
+    assert [caption for _, caption in pictures] == ['t = 800', 't = 400', 't = 0']
+    assert pictures[0][0].size == (256, 520)
+
+
+@pytest.mark.parametrize(
+    ('place', 'inputs', 'message'),
+    [
+        ('samples', fields(classes=[]), 'Choose at least one class'),
+        ('samples', fields(per_class=1000), 'up to 100 images, not 2000'),
+        ('samples', fields(steps=0), 'not 0'),
+        ('samples', fields(interval='990-999'), 'holds none of the 3 timesteps'),
+        ('sweep', ['', *fields()], 'at least one scale'),
+        ('sweep', ['1, 2', *fields(method='none')], 'nothing to sweep'),
+        ('trajectory', [0, *fields()], 'the step to keep is a whole number'),
+        ('trajectory', [1, *fields(steps=1000)], 'makes 1000 pictures, and up to 60 are shown'),
+        ('trajectory', [1, *fields(classes=None)], 'Choose at least one class'),
+    ],
+)
+def test_nonsense_is_a_line_on_the_page_and_the_next_run_works(runs, panes, place, inputs, message):
+    pane = panes[place]
+    shown = last(runs, pane, *inputs)
+    assert 'error' in shown[pane.view]
+    assert message.lower() in shown[pane.view].lower()
+    assert 'images in' in last(runs, panes['samples'], *fields())[panes['samples'].view]
+
+
+def test_weights_that_cannot_be_had_are_a_line_on_the_page(runs, panes, tmp_path):
+    weights = dict(unet=dict(ckpt_path=str(tmp_path / 'nowhere.pt')))
+    path = tmp_path / 'tiny.py'
+    Config(dict(model=model_config(pretrained_cfgs=weights))).dump(path)
+    shown = last(runs, panes['samples'], *fields(model=str(path), method='none'))
+    assert 'nowhere.pt does not exist' in shown[panes['samples'].view]
+
+
+def test_a_config_that_is_not_on_the_list_is_not_run(runs, panes, tmp_path):
+    config = tmp_path / 'other.py'
+    config.write_text(f'open({str(tmp_path / "ran")!r}, "w").close()')
+    shown = last(runs, panes['samples'], *fields(model=str(config)))
+    assert 'no such model' in shown[panes['samples'].view]
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_memory_that_runs_out_is_a_line_on_the_page(runs, panes, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr('mmagic_adm.apis.demo.making.sample_in_batches', fail)
+    shown = last(runs, panes['samples'], *fields())
+    assert 'not enough memory' in shown[panes['samples'].view]
+
+
+def test_what_was_not_foreseen_is_named_and_told_to_whoever_serves(
+    runs, panes, monkeypatch, capsys
+):
+    monkeypatch.setattr('mmagic_adm.apis.demo.making.sample_in_batches', lambda *_, **__: 1 / None)
+    shown = last(runs, panes['samples'], *fields())
+    assert 'TypeError' in shown[panes['samples'].view]
+    assert 'Traceback' in capsys.readouterr().err
+
+
+def test_two_at_once_get_their_own(runs, panes):
+    pane = panes['samples']
+    requests = dict(
+        ann=fields(seed=5, classes=[3], method='classifier', interval='500-1000', steps=8),
+        bob=fields(seed=50, classes=[8], method='classifier-free', scale=3, steps=8),
+        eve=fields(seed=500, classes=[1], method='none', steps=8),
+    )
+    shown = {}
+
+    def ask(visitor):
+        shown[visitor] = last(runs, pane, *requests[visitor], visitor=visitor)
+
+    threads = [threading.Thread(target=ask, args=[visitor]) for visitor in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    late = dict(type='ClassifierGuidance', interval=(500, 1000))
+    free = dict(type='ClassifierFreeGuidance')
+    expected = dict(
+        ann=(dict(guidance=late), dict(labels=[3], seed=5, guidance_scale=2)),
+        bob=(dict(guidance=free), dict(labels=[8], seed=50, guidance_scale=3)),
+        eve=({}, dict(labels=[1], seed=500, guidance_scale=0)),
+    )
+    for visitor, (changes, arguments) in expected.items():
+        samples = sample(init_model(DIGITS, 'cpu', **changes), steps=8, **arguments)['samples']
+        assert np.array_equal(images(shown[visitor], pane), as_array(as_pictures(samples)))
+
+
+def test_a_stop_ends_a_run_and_says_so(runs, panes):
+    pane = panes['samples']
+    runs.visitors.begin('ann', 'samples')
+    updates = runs.samples(pane, 'ann', *fields(steps=1000))
+    for shown in updates:
+        if 'Step' in shown[pane.view]:
+            runs.visitors.stop('ann', 'samples')
+    assert 'Stopped before an image was done' in shown[pane.view]
+    assert not runs.shelf.turn.locked()
+
+
+def test_who_has_left_is_not_waited_for(runs, panes):
+    runs.visitors.begin('ann', 'samples')
+    runs.visitors.leave('ann')
+    (shown,) = runs.samples(panes['samples'], 'ann', *fields())
+    assert 'Stopped' in shown[panes['samples'].view]
