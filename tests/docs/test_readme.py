@@ -1,60 +1,62 @@
 """The snippets of the main README run as printed, on small files in place of the released ones."""
 
 import re
+import runpy
+import shlex
 import subprocess
 import sys
 
-import pytest
-import torch
-
+from mmagic_adm.apis import init_model, sample
 from mmagic_adm.checkpoints import write_checkpoint
+from mmagic_adm.checkpoints.named_configs import find_config
 from tests.docs.snippets import code_blocks
-from tests.reference import REPOSITORY, load_manifest
+from tests.reference import REPOSITORY
 from tests.tiny import build_model
 
 README = REPOSITORY / 'README.md'
 
 
-@pytest.mark.slow
-def test_the_network_in_it_is_that_of_the_file_it_loads(tmp_path, monkeypatch):
-    """The real network, with a file of the released one's keys and shapes."""
-    (tmp_path / 'models').mkdir()
-    shapes = load_manifest('64x64_diffusion')['state_dict_shapes']
-    state = {key: torch.zeros(1).expand(shape) for key, shape in shapes.items()}
-    torch.save(state, tmp_path / 'models' / '64x64_diffusion.pt')
-    monkeypatch.chdir(tmp_path)
+def test_the_quick_start_runs_on_the_bundled_model():
     names: dict = {}
-    exec(code_blocks(README)[0], names)
-    assert all(parameter.abs().max() == 0 for parameter in names['network'].parameters())
-
-
-def test_editing_runs_on_what_was_sampled():
-    """The last two Python blocks in a row, with a small model in the released one's place."""
-    model = build_model(unet=dict(num_classes=1000), num_inference_steps=2)
-    _, sampling, *_, editing = code_blocks(README)
-    exec(
-        sampling.replace("init_model('adm-g_ddim25_8xb32_imagenet-64x64')", 'model'),
-        names := {'model': model},
-    )
-    exec(editing.replace('steps=100', 'steps=2'), names)
-    assert names['result'].error.shape == (8,)
-    assert names['row'].shape == (8, 3, 8, 8)
-    assert names['variations'].shape == (2, 3, 8, 8)
-
-
-def test_guidance_runs_on_the_bundled_model():
-    """As printed: without a classifier, and by a score of one's own."""
-    names: dict = {}
-    _, _, guiding, scoring, _ = code_blocks(README)
-    exec(guiding, names)
-    digits = names['samples']
-    assert digits.shape == (10, 1, 16, 16)
+    bundled, _, scoring = code_blocks(README)
+    exec(bundled, names)
+    assert names['samples'].shape == (30, 1, 16, 16)
+    unscored = sample(init_model('adm_ddim25_digits-16x16'), labels=range(10), seed=0)['samples']
     exec(scoring, names)
-    assert names['samples'].mean() > digits.mean() + 0.1
+    assert names['samples'].mean() > unscored.mean() + 0.1
+
+
+def test_only_the_name_changes_for_photographs(monkeypatch):
+    """A small model in the released one's place, whose name has to be one of a config."""
+
+    def small(name, **options):
+        find_config(name)
+        options['profile'] = 'exact'
+        model = build_model(unet=dict(num_classes=1000), num_inference_steps=2)
+        model.use_profile(options['profile'])
+        return model
+
+    monkeypatch.setattr('mmagic_adm.apis.init_model', small)
+    _, photographs, _ = code_blocks(README)
+    exec(photographs, names := {})
+    assert names['samples'].shape == (8, 3, 8, 8)
+
+
+def test_the_commands_of_the_tools_are_understood():
+    [block] = [text for text in code_blocks(README, 'shell') if 'tools/sample.py' in text]
+    commands = [shlex.split(line) for line in block.strip().splitlines()]
+    assert {'sample.py', 'test.py', 'evaluate.py', 'train.py', 'convert.py'} <= {
+        word.rpartition('/')[2] for command in commands for word in command
+    }
+    for command in commands:
+        if command[0] == 'python':
+            parser = runpy.run_path(str(REPOSITORY / command[1]))['parse']()
+            parser.parse_args(command[2:])
 
 
 def test_a_files_network_is_read_off_its_tensors(tmp_path):
-    (command,) = [block.split() for block in code_blocks(README, 'shell') if '--inspect' in block]
+    [block] = [text for text in code_blocks(README, 'shell') if '--inspect' in text]
+    [command] = [line.split() for line in block.splitlines() if '--inspect' in line]
     model = tmp_path / 'models'
     model.mkdir()
     write_checkpoint(build_model().unet.state_dict(), model / '64x64_diffusion.pt')
@@ -67,7 +69,7 @@ def test_a_files_network_is_read_off_its_tensors(tmp_path):
 
 def test_the_files_that_it_names_are_there():
     text = README.read_text()
-    named = set(re.findall(r'(?<![\w/])(?:configs|tools|mmagic_adm|tests)/[\w./-]+\w', text))
+    named = set(re.findall(r'(?<![\w/])(?:configs|tools|mmagic_adm|tests|docs)/[\w./-]+\w', text))
     assert len(named) > 8
     missing = [name for name in named if not (REPOSITORY / name).exists()]
     assert not missing

@@ -1,0 +1,174 @@
+"""Commands of the pages: whether they are understood, and a small run of each."""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import re
+import runpy
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine import MODELS, Config
+
+from mmagic_adm.apis.models import model_config
+from mmagic_adm.checkpoints.named_configs import find_config
+from tests.docs.pages import Command
+from tests.reference import REPOSITORY
+
+# Words of a launcher's command line before the config, and after it.
+LAUNCHERS = {
+    'dist_test.sh': ('test.py', 0, 2),
+    'dist_train.sh': ('train.py', 0, 1),
+    'slurm_test.sh': ('test.py', 2, 1),
+    'slurm_train.sh': ('train.py', 2, 0),
+}
+# Options that make a tool's run short; the last one of a kind counts.
+SHORT = {
+    'sample.py': ('--num-samples', '3', '--steps', '2', '--device', 'cpu'),
+    'sweep.py': ('--num-samples', '8', '--scales', '0,1', '--steps', '2', '--device', 'cpu'),
+}
+
+
+class ParsedError(BaseException):
+    """Ends a script once it knows its arguments."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+
+
+def check(command: Command) -> None:
+    """Fails unless what a command names is there, down to the model that its config builds."""
+    program, *rest = command.words
+    if program == 'make':
+        makefile = (REPOSITORY / 'Makefile').read_text()
+        assert all(re.search(rf'^{target}:', makefile, re.MULTILINE) for target in rest)
+    elif program == 'pip':
+        check_install(rest)
+    elif program == 'source':
+        assert rest == ['.venv/bin/activate']
+    elif Path(program).name in LAUNCHERS:
+        assert (REPOSITORY / program).is_file()
+        check_arguments(*without_launcher(Path(program).name, rest))
+    else:
+        assert program == 'python', f'nobody knows how to check {command}'
+        check_arguments(REPOSITORY / rest[0], rest[1:])
+
+
+def check_install(words: list[str]) -> None:
+    """Fails unless the requirements and the extras that pip is told of are there."""
+    if '-r' in words:
+        assert (REPOSITORY / words[words.index('-r') + 1]).is_file()
+        return
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / 'setup.cfg')
+    extras = re.fullmatch(r'\.(\[[\w,]+\])?', words[-1])
+    assert extras, f'pip is told to install {words[-1]}'
+    assert set(re.findall(r'\w+', extras[0])) <= set(setup['options.extras_require'])
+
+
+def without_launcher(launcher: str, words: list[str]) -> tuple[Path, list[str]]:
+    """The tool that each process of a launcher runs, with its arguments."""
+    tool, before, after = LAUNCHERS[launcher]
+    kept = words[before:]
+    if launcher == 'dist_test.sh':
+        kept = [*kept[:2], *kept[3:]]
+    elif launcher == 'dist_train.sh':
+        kept = [*kept[:1], *kept[2:]]
+    assert len(words) >= before + 1 + after
+    return REPOSITORY / 'tools' / tool, kept
+
+
+def check_arguments(script: Path, words: list[str]) -> None:
+    """Fails unless a script takes these arguments; the model that they name is built, unfilled."""
+    arguments = parsed(script, words)
+    name = getattr(arguments, 'config', None) or getattr(arguments, 'model', None)
+    # A config that the page itself tells the reader to write is seen to when the page is run.
+    if name and (Path(name).parent != Path() or Path(name).suffix != '.py'):
+        with torch.device('meta'):
+            MODELS.build(model_config(find_config(name), weights=False))
+
+
+def parsed(script: Path, words: list[str]) -> argparse.Namespace:
+    """The arguments as the script's own parser takes them; the script does not run."""
+
+    def parse_args(parser, arguments=None, namespace=None):
+        raise ParsedError(original(parser, arguments, namespace))
+
+    original = argparse.ArgumentParser.parse_args
+    argparse.ArgumentParser.parse_args = parse_args
+    try:
+        run_script(script, words)
+    except ParsedError as seen:
+        return seen.arguments
+    finally:
+        argparse.ArgumentParser.parse_args = original
+    raise AssertionError(f'{script} parses no arguments')
+
+
+def run_script(script: Path, words: list[str]) -> None:
+    """Runs a script in this process, as a shell would."""
+    saved, sys.argv = sys.argv, [str(script), *words]
+    try:
+        runpy.run_path(str(script), run_name='__main__')
+    except SystemExit as ended:
+        code = ended.code
+    else:
+        code = 0
+    finally:
+        sys.argv = saved
+    assert not code, f'{script.name} {" ".join(words)} ended with {code}'
+
+
+def run_small(command: Command, page_text: str, monkeypatch) -> None:
+    """Runs a tool with few samples, few steps and few iterations."""
+    _, script, *words = command.words
+    tool = Path(script).name
+    with short_configs(monkeypatch, iterations=4 if '--resume' in words else 2):
+        run_script(REPOSITORY / script, [*words, *SHORT.get(tool, ())])
+    if tool == 'train.py':
+        pretend_to_have_trained(page_text)
+
+
+@contextmanager
+def short_configs(monkeypatch, iterations: int) -> Iterator[None]:
+    """Every config that is read trains for so many iterations, and samples in two steps."""
+    read = Config.fromfile
+
+    def short(*arguments, **options) -> Config:
+        config = read(*arguments, **options)
+        if 'train_cfg' in config:
+            shorten_training(config, iterations)
+        return config
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Config, 'fromfile', staticmethod(short))
+        yield
+
+
+def shorten_training(config: Config, iterations: int) -> None:
+    """Few iterations, of few images, in the precision that a CPU has."""
+    config.train_cfg.max_iters = iterations
+    loader, wrapper = config.train_dataloader, config.optim_wrapper
+    loader.update(batch_size=4, num_workers=0, persistent_workers=False)
+    wrapper.update(type='OptimWrapper', accumulative_counts=1)
+    wrapper.pop('dtype', None)
+    config.model.num_inference_steps = 2
+    config.default_hooks.checkpoint.interval = iterations
+    for hook in config.custom_hooks:
+        if hook.type == 'SampleSheet':
+            hook.update(interval=iterations, num_samples=2)
+    if config.get('model', {}).get('type') == 'ClassifierTraining':
+        config.model.pop('num_inference_steps')
+
+
+def pretend_to_have_trained(page_text: str) -> None:
+    """Gives the last checkpoint the names under which the page speaks of it."""
+    for named in set(re.findall(r'work_dirs/[\w.-]+/iter_\d+\.pth', page_text)):
+        written = sorted(Path(named).parent.glob('iter_[24].pth'))
+        if written:
+            shutil.copy(written[-1], named)

@@ -1,0 +1,128 @@
+"""A folder that looks like a clone, in which what would take hours or a download is small.
+
+Networks of 64 pixels and more are made small and filled by name; the bundled ones are themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine import Config
+from mmengine.registry import DefaultScope
+from PIL import Image
+
+from mmagic_adm import registry
+from mmagic_adm.apis import init_model
+from mmagic_adm.checkpoints import load_network, write_checkpoint
+from tests.reference import REPOSITORY, fill_by_name
+
+SHRINKAGE = 8
+LEAST_RELEASED_SIZE = 64
+TREES = ('ash', 'oak', 'yew')
+# The name under which a page's own code runs.
+PAGE = 'page'
+READ = Config.fromfile
+# What a page may read of the repository; what it writes is beside it.
+OF_THE_CLONE = ('benchmarks', 'configs', 'docs', 'examples', 'mmagic_adm', 'requirements', 'tools')
+
+
+@contextlib.contextmanager
+def small_world(folder: Path, monkeypatch) -> Iterator[None]:
+    """Works in such a folder, and leaves no trace in the process."""
+    for name in OF_THE_CLONE:
+        if (REPOSITORY / name).exists():
+            (folder / name).symlink_to(REPOSITORY / name)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(Config, 'fromfile', staticmethod(small_config))
+    monkeypatch.setattr('mmagic_adm.models.adm.load_network', load_or_fill)
+    write_what_readers_have()
+    # No default scope, as in a new process; one that a page sets is gone after it.
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
+    try:
+        yield
+    finally:
+        forget({PAGE, *(file.stem for file in folder.glob('*.py'))})
+
+
+def forget(modules: set[str]) -> None:
+    """Undoes the imports of modules, and what they registered."""
+    for name in modules & set(sys.modules):
+        del sys.modules[name]
+    for child in registries():
+        for name, registered in list(child.module_dict.items()):
+            if registered.__module__ in modules:
+                del child.module_dict[name]
+
+
+def registries():
+    """Those of the package."""
+    kind = type(registry.MODELS)
+    return [value for value in vars(registry).values() if isinstance(value, kind)]
+
+
+def write_what_readers_have() -> None:
+    """The files that pages take for granted: a released checkpoint, images, a base model's."""
+    unet = init_model('adm_ddim250_8xb32_imagenet-64x64', 'cpu').unet
+    Path('models').mkdir()
+    write_checkpoint(unet.state_dict(), 'models/64x64_diffusion.pt')
+    rng = np.random.default_rng(0)
+    for name in ('my_thumbnails', *(f'my_images/{tree}' for tree in TREES)):
+        Path(name).mkdir(parents=True)
+        for number in range(4):
+            pixels = rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(f'{name}/{number}.png')
+
+
+def load_or_fill(network: torch.nn.Module, source: str | Path, **options) -> object:
+    """Loads a file; in place of a released one, which is too large, fills the network by name."""
+    if str(source).startswith('https://'):
+        return fill_by_name(network)
+    return load_network(network, source, **options)
+
+
+def small_config(path: str | Path, *arguments, **options) -> Config:
+    """The config in a file, with networks of released sizes made small."""
+    config = READ(path, *arguments, **options)
+    if 'model' in config and largest_size(config.model) >= LEAST_RELEASED_SIZE:
+        shrink([config.model, config.get('train_dataloader')])
+        config.model.num_inference_steps = 2
+    return config
+
+
+def largest_size(node) -> int:
+    """The largest ``image_size`` in a config."""
+    if isinstance(node, dict):
+        sizes = [largest_size(value) for value in node.values()]
+        return max([node.get('image_size') or 0, *sizes])
+    return max(map(largest_size, node), default=0) if isinstance(node, (list, tuple)) else 0
+
+
+def shrink(node) -> None:
+    """Makes networks, and what prepares images for them, small where they stand."""
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            shrink(child)
+    if not isinstance(node, dict):
+        return
+    for child in node.values():
+        shrink(child)
+    for size in ('size', 'low_res_size'):
+        if isinstance(node.get(size), int):
+            node[size] //= SHRINKAGE
+    if 'model_channels' in node or str(node.get('type')).startswith('ADM'):
+        size = node['image_size'] // SHRINKAGE
+        node.update(
+            image_size=size,
+            model_channels=32,
+            num_res_blocks=1,
+            attention_resolutions=(size // 2,),
+            channel_mult=(1, 2),
+            num_head_channels=32,
+        )
