@@ -71,6 +71,11 @@ class PackedLayer(_ConvNd):
             self._packed_turned = Packed(_pack(turned, gradient), state)
         return _convolve(gradient, self._packed_turned.blocks, None, turned)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but the packed kernels."""
+        state = super().__getstate__()
+        return {key: value for key, value in state.items() if not isinstance(value, Packed)}
+
     def _state(self) -> tuple[Any, ...]:
         return self.weight.data_ptr(), self.weight.dtype, self.weight._version
 

@@ -1,6 +1,7 @@
 """Packed kernels: the same convolution, and never a stale one."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -90,6 +91,14 @@ def test_the_state_dict_knows_nothing_of_packing():
     assert set(convolve.state_dict()) == {'weight', 'bias'}
     pack(convolve, False)
     assert not convolve.uses_pack(image())
+
+
+def test_copies_and_pickles_leave_the_packed_kernel_behind():
+    convolve, x = pack(layer()), image()
+    expected = convolve(x)
+    for other in (copy.deepcopy(convolve), pickle.loads(pickle.dumps(convolve))):
+        assert other._packed is None
+        torch.testing.assert_close(other(x), expected)
 
 
 def test_whole_networks_say_the_same_packed_with_channels_side_by_side():
