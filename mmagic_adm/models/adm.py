@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from mmagic.structures import DataSample
 from mmengine.dist import is_main_process
-from mmengine.logging import print_log
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmagic_adm.checkpoints.loading import load_network
@@ -30,21 +26,13 @@ from mmagic_adm.models.batch import (
     make_batch,
     resolve_seeds,
 )
-from mmagic_adm.models.compiled import Run, time_call
+from mmagic_adm.models.compiled import time_call
 from mmagic_adm.models.data_samples import as_data_samples, infer_arguments
 from mmagic_adm.models.denoisers import fitted_to
 from mmagic_adm.models.diffusion_loss import DiffusionLoss
-from mmagic_adm.models.profiles import (
-    Choice,
-    apply_profile,
-    arithmetic_of,
-    check_profile,
-    choose_profile,
-    networks_of,
-)
+from mmagic_adm.models.profiled import ProfiledModel
 from mmagic_adm.models.sampling import Trajectory, Watcher, follow, reverse_process
 from mmagic_adm.models.scheduler_choice import build_scheduler
-from mmagic_adm.networks.deep_features import reused_deep_features
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
 # x_T has unit variance; no entry of a normal tensor of any size comes near this.
@@ -52,7 +40,7 @@ IMPLAUSIBLE_NOISE = 20.0
 
 
 @MODELS.register_module(name=['AblatedDiffusionModel', 'ADM', 'GuidedDiffusion'])
-class AblatedDiffusionModel(BaseModel):
+class AblatedDiffusionModel(ProfiledModel):
     """Samples images by the reverse process of a diffusion model, guided or not (ADM).
 
     Args:
@@ -80,9 +68,6 @@ class AblatedDiffusionModel(BaseModel):
         init_cfg: As of any MMEngine model.
     """
 
-    was_trained: bool = False
-    expected_images: int | None = None
-
     def __init__(
         self,
         unet: dict | nn.Module,
@@ -103,6 +88,8 @@ class AblatedDiffusionModel(BaseModel):
         pretrained_cfgs: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        if use_fp16 and profile is not None:
+            raise ValueError('use_fp16 and profile both say what to compute in; give one')
         super().__init__(
             build_part(MODELS, data_preprocessor or dict(type='DiffusionDataPreprocessor')),
             init_cfg,
@@ -131,8 +118,6 @@ class AblatedDiffusionModel(BaseModel):
         for name, source in (pretrained_cfgs or {}).items():
             self._load_part(name, dict(source))
         if use_fp16:
-            if profile is not None:
-                raise ValueError('use_fp16 and profile both say what to compute in; give one')
             self.unet.half()
             if self.classifier is not None:
                 self.classifier.half()
@@ -154,21 +139,9 @@ class AblatedDiffusionModel(BaseModel):
             return self.unet.num_classes
         return self.guidance.num_classes
 
-    def use_profile(self, profile: str | dict | None) -> None:
-        """Sets how the networks compute when the model samples next; see ``profile``."""
-        if profile is not None:
-            check_profile(profile)
-        self.profile = profile
-        self.chosen: Choice | None = None
-
-    def expect(self, images: int) -> None:
-        """Announces a run of so many images; whether compiling pays may depend on it."""
-        self.expected_images = images
-
     def train(self, mode: bool = True) -> AblatedDiffusionModel:
         """Puts the network in training mode; the classifier stays as it is."""
         super().train(mode)
-        self.was_trained = self.was_trained or mode
         if self.classifier is not None:
             self.classifier.eval()
         return self
@@ -239,7 +212,8 @@ class AblatedDiffusionModel(BaseModel):
         watchers: list[Watcher] = [watch for watch in (trajectory, on_step) if watch is not None]
         network = fitted_to(scheduler, self.unet, self.diffusion_scheduler.full_process)
         inputs = self._inputs(batch, network_inputs)
-        self._settle(batch, len(walked), functools.partial(time_call, network, sample, inputs))
+        timing = functools.partial(time_call, network, sample, inputs)
+        self.settle(len(batch), len(walked), timing)
         walk = reverse_process(
             guidance.denoiser(network, inputs),
             scheduler,
@@ -248,7 +222,7 @@ class AblatedDiffusionModel(BaseModel):
             batch.generators,
             skip_steps,
         )
-        with self._computing(self.reuse_every if reuse_every is None else reuse_every):
+        with self.computing(self.unet, reuse_every):
             sample = follow(walk, watchers, show_progress and is_main_process())
         result: dict[str, Any] = dict(
             samples=self._finish(sample), labels=batch.labels, seeds=batch.seeds
@@ -256,29 +230,6 @@ class AblatedDiffusionModel(BaseModel):
         if trajectory is not None:
             result['trajectory'] = trajectory.as_dict()
         return result
-
-    def _settle(self, batch: SampleBatch, steps: int, time_call: Callable[[], float]) -> None:
-        """Applies the profile, once."""
-        if self.profile is None or self.chosen is not None or self.was_trained:
-            return
-        batches = math.ceil((self.expected_images or len(batch)) / len(batch))
-        run = Run(networks_of(self), batches * steps, time_call)
-        self.chosen = choose_profile(self.profile, self.device, run)
-        apply_profile(self.chosen.profile, self)
-        print_log(f"profile '{self.profile}': {self.chosen.reason}", logger='current')
-
-    @contextlib.contextmanager
-    def _computing(self, reuse_every: int) -> Iterator[None]:
-        """While this lasts, the networks compute as the profile and the reuse of features say."""
-        profile = self.chosen and self.chosen.profile
-        if reuse_every > 1 and profile and profile.compiled:
-            raise ValueError(
-                f'reuse_every={reuse_every} needs networks that are not compiled: '
-                "profile=dict(base='fast', compiled=False)"
-            )
-        reused = reused_deep_features(self.unet, reuse_every, self.reuse_levels)
-        with reused, arithmetic_of(profile):
-            yield
 
     def forward(
         self,
