@@ -19,6 +19,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 MODELS = _child(
     mmagic.MODELS,
     'mmagic_adm.networks',
+    'mmagic_adm.denoisers',
     'mmagic_adm.guidance',
     'mmagic_adm.models',
     'mmagic_adm.evaluation',

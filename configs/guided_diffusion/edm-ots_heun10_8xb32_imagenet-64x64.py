@@ -3,7 +3,6 @@
 _base_ = ['./edm_heun10_8xb32_imagenet-64x64.py']
 
 model = dict(
-    diffusion_scheduler=dict(guidance_enters='sample'),
     guidance=dict(
         type='SampleGuidance',
         source=dict(

@@ -1,7 +1,7 @@
 """Working on images that exist: encoding, interpolation, and variation.
 
-DDIM without noise is an ordinary differential equation, and can be walked both ways: from an image
-to the noise it would come from, and back. What is between two noises is noise as well.
+A sampler without randomness follows an ordinary differential equation, and can walk it both ways:
+from an image to the noise it would come from, and back. What is between two noises is noise too.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from mmagic_adm.apis.sampling import LabelSpec, resolve_labels
+from mmagic_adm.denoisers import FiniteWatch
 from mmagic_adm.models import AblatedDiffusionModel
-from mmagic_adm.models.batch import Seeds, resolve_seeds
-
-# Clipping the prediction on the way would lose what the way back needs.
-BOTH_WAYS: dict[str, Any] = dict(type='DDIMScheduler', eta=0.0, clip_sample=False)
+from mmagic_adm.models.batch import Seeds
+from mmagic_adm.models.sampling import evaluating
 
 
 class Reconstruction(NamedTuple):
@@ -51,17 +50,17 @@ def encode(
     Returns:
         Noise to hand to :func:`decode`, or to ``infer`` as ``init_image``.
     """
-    images = _checked(model, images)
-    scheduler = model.make_scheduler(BOTH_WAYS)
+    images = model.checked(images)
+    scheduler = model.ode()
     scheduler.set_timesteps(steps)
-    inputs = {}
+    watch = FiniteWatch()
+    inputs: dict[str, Any] = {}
     if model.unet.num_classes is not None:
         inputs['labels'] = torch.tensor(_one_each(model, labels, len(images)), device=model.device)
-    x = images
-    for t in reversed(scheduler.timesteps):
-        level = torch.full((len(x),), scheduler.network_timestep(t), device=x.device)
-        x = scheduler.reverse_step(model.unet(x, level, **inputs), t, x).prev_sample
-    return x
+    with evaluating(model):
+        noise = scheduler.to_noise(model.denoiser(scheduler, watch=watch, **inputs), images)
+    watch.close()
+    return noise
 
 
 def decode(
@@ -75,7 +74,7 @@ def decode(
         init_image=noise,
         labels=_labels(model, labels, len(noise)),
         num_inference_steps=steps,
-        scheduler_kwargs=BOTH_WAYS,
+        scheduler_kwargs=model.ode(),
         classifier_scale=0.0,
         seeds=0,
     )
@@ -164,21 +163,17 @@ def vary(
     """
     if not 0 < strength <= 1:
         raise ValueError(f'strength is above 0 and up to 1, not {strength}')
-    images = _checked(model, images)
-    scheduler = model.make_scheduler()
+    images = model.checked(images)
+    scheduler = model.make_scheduler(infer_kwargs.get('scheduler_kwargs'))
     spec = steps if steps is not None else model.num_inference_steps
-    scheduler.set_timesteps(scheduler.num_train_timesteps if spec is None else spec)
-    total = len(scheduler.timesteps)
-    taken = max(1, round(strength * total))
-    resolved = resolve_seeds(seeds, len(images))
-    _, noise = model.start_of(resolved)
-    noisy = scheduler.process.add_noise(images, taken - 1, noise)
+    scheduler.set_timesteps(spec)
+    total = len(scheduler.levels)
     result = model.infer(
-        init_image=noisy,
+        start_image=images,
         labels=_labels(model, labels, len(images)),
-        seeds=resolved,
+        seeds=seeds,
         num_inference_steps=spec,
-        skip_steps=total - taken,
+        skip_steps=total - max(1, round(strength * total)),
         **infer_kwargs,
     )
     return result['samples']
@@ -194,20 +189,6 @@ def _arc(first: Tensor, second: Tensor, count: int) -> Tensor:
     return (torch.sin((1 - weights) * angle) * first + torch.sin(weights * angle) * second) / (
         torch.sin(angle)
     )
-
-
-def _checked(model: AblatedDiffusionModel, images: Tensor) -> Tensor:
-    size = model.unet.image_size
-    wanted = (model.unet.in_channels, size, size)
-    if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
-        listed = ', '.join(map(str, ('N', *wanted)))
-        raise ValueError(f'images have shape {tuple(images.shape)}; the model wants ({listed})')
-    if images.abs().max() > 1.001:
-        raise ValueError(
-            f'images have values from {images.min():g} to {images.max():g}; they should be in '
-            '[-1, 1]'
-        )
-    return images.to(model.device, torch.float32)
 
 
 def _labels(model: AblatedDiffusionModel, labels: LabelSpec, count: int) -> list | None:

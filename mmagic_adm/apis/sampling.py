@@ -13,6 +13,7 @@ from mmagic_adm.apis.class_names import find_label, names_of_classes
 from mmagic_adm.guidance.base import Scale
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.batch import check_labels, resolve_seeds
+from mmagic_adm.registry import DIFFUSION_SCHEDULERS
 
 LabelSpec = int | str | Sequence[int | str | None] | Tensor | None
 Notice = Callable[[str], None]
@@ -152,25 +153,31 @@ def scheduler_config(scheduler: dict | str | None) -> dict | None:
     """Config of a scheduler given by name.
 
     Args:
-        scheduler: 'ddpm', 'ddim', one of the solvers' short names, the class name of any solver
-            of diffusers, a config, or None for the model's own.
+        scheduler: A short name ('ddpm', 'ddim', 'edm', 'unipc', …); the class name of one that is
+            registered here, or else of a solver of diffusers; a config; or None for the model's
+            own.
     """
     if scheduler is None or isinstance(scheduler, dict):
         return scheduler
     known = SCHEDULERS.get(scheduler.lower())
     if known is not None:
         return dict(known)
+    DIFFUSION_SCHEDULERS.import_from_location()
+    if scheduler in DIFFUSION_SCHEDULERS.module_dict:
+        return dict(type=scheduler)
     if scheduler.endswith('Scheduler'):
         return dict(type='DiffusersScheduler', type_=scheduler)
     raise ValueError(
-        f'no scheduler is called {scheduler!r}; there are {", ".join(SCHEDULERS)}, and any class '
-        "of diffusers by name, such as 'EulerDiscreteScheduler'"
+        f'no scheduler is called {scheduler!r}; there are {", ".join(SCHEDULERS)}, every '
+        "registered one by the name of its class, and any of diffusers', such as "
+        "'EulerDiscreteScheduler'"
     )
 
 
 SCHEDULERS: dict[str, dict] = {
     'ddpm': dict(type='DDPMScheduler'),
     'ddim': dict(type='DDIMScheduler'),
+    'edm': dict(type='EDMHeunScheduler'),
     'dpmsolver++': dict(type='DiffusersScheduler', type_='DPMSolverMultistepScheduler'),
     'unipc': dict(type='DiffusersScheduler', type_='UniPCMultistepScheduler'),
     'heun': dict(type='DiffusersScheduler', type_='HeunDiscreteScheduler'),

@@ -4,8 +4,10 @@ They are what MMagic's configs and published figures of this family were made wi
 can be called in MMagic's way, whose results are dicts, and like that of any scheduler here.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -16,14 +18,19 @@ from mmagic_adm.compat.mmagic_stepping import (
     mmagic_timesteps,
     one_guidance,
 )
-from mmagic_adm.diffusion import GaussianDiffusion, Generators, NoiseLevel, at_least_float32
+from mmagic_adm.diffusion import (
+    GaussianDiffusion,
+    Generators,
+    NoiseLevel,
+    Prediction,
+    at_least_float32,
+)
 from mmagic_adm.diffusion.noise_schedules import Array
-from mmagic_adm.diffusion.process import LEARNED_VARIANCES
+from mmagic_adm.guidance import Gradient, Guide, Moment, StochasticStep
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
-from mmagic_adm.schedulers import DDIMScheduler, DDPMScheduler, gradient_of
-from mmagic_adm.schedulers.base import Timestep, step_noise
+from mmagic_adm.schedulers import DDIMScheduler, DDPMScheduler, StepNoise
 from mmagic_adm.schedulers.ddim import ddpm_sigma
-from mmagic_adm.schedulers.guided import Guidance, StepRule, StepTerms, guided_mean, guided_step
+from mmagic_adm.schedulers.discrete import Timestep
 
 
 @DIFFUSION_SCHEDULERS.register_module()
@@ -58,11 +65,10 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
         super().__init__(
             num_train_timesteps,
             mmagic_betas(beta_schedule, num_train_timesteps, beta_start, beta_end),
-            variance_type='fixed_small',
+            variance_type=variance_type,
             clip_sample=clip_sample,
             rederive_eps=False,
         )
-        self.variance_type = variance_type
         self.set_alpha_to_one = set_alpha_to_one
 
     def set_timesteps(self, num_inference_steps: str | int | None, offset: int = 0) -> None:
@@ -79,7 +85,7 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
                 f'offset={offset} moves timesteps {kept[0]} to {kept[-1]} out of the '
                 f'{self.num_train_timesteps} that there are'
             )
-        self._walk(self.full_process.keeping([t + offset for t in kept]))
+        self._walk_over(self.full_process.keeping([t + offset for t in kept]))
         self.num_inference_steps = len(kept)
 
     def step(  # type: ignore[override]
@@ -93,7 +99,7 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
         use_clipped_model_output: bool = False,
         generator: Generators = None,
         *,
-        guidance: Guidance | None = None,
+        guidance: Guide | Gradient | None = None,
         noise: torch.Tensor | None = None,
     ) -> StepDict:
         """One step towards the image.
@@ -118,20 +124,23 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
         if not isinstance(model_output, torch.Tensor):
             pred = model_output['pred']
             model_output = model_output['eps']
-        index = self._enter(model_output, timestep, guidance)
+        index, guide = self._enter(model_output, timestep, guidance)
         x_t = at_least_float32(sample)
-        here, there = self.process.level(index, x_t), self._level_after(index, x_t)
+        here, there = self.process.level(index), self._level_after(index)
         beta_bar = float(here.noise) ** 2
-        guidance = one_guidance(guidance, cond_fn, cond_kwargs, self, timestep, beta_bar)
+        given = one_guidance(guide, cond_fn, cond_kwargs, self, timestep, beta_bar)
+        _, guide = self._enter(model_output, timestep, given)
 
-        x_0, eps = self._predict(model_output, x_t, timestep, index, guidance)
-        if pred is not None and guidance is None:
+        prediction = self._read(model_output, x_t, index)
+        x_0, eps = self._image_and_noise(prediction, x_t, here, guide)
+        if pred is not None and guide is None:
             x_0 = pred.clamp(-1, 1) if self.clip_sample else pred
         if use_clipped_model_output:
             eps = here.eps(x_t, x_0)
         sigma = eta * ddpm_sigma(here, there)
-        mean = there.signal * x_0 + (float(there.noise) ** 2 - sigma**2) ** 0.5 * eps
-        prev_sample = mean + sigma * step_noise(x_t, noise, generator) if eta > 0 else mean
+        mean = there.signal * x_0 + (there.noise**2 - sigma**2) ** 0.5 * eps
+        draw = StepNoise(generator, None if noise is None else [noise])
+        prev_sample = mean + sigma * draw(x_t) if eta > 0 else mean
         return StepDict(
             prev_sample=prev_sample.to(sample.dtype),
             mean=mean.to(sample.dtype),
@@ -140,23 +149,27 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
             beta_prod_t=beta_bar,
         )
 
-    def _level_after(self, index: int, like: torch.Tensor) -> NoiseLevel:
-        if index == 0 and not self.set_alpha_to_one:
-            return self.full_process.level(0, like)
-        return self.process.level(index - 1, like)
+    def process_for(self, network: Any) -> GaussianDiffusion:
+        """The process; a network may lack the channels of the variance, as in MMagic."""
+        has_variance = network.out_channels != network.in_channels
+        return self.full_process if has_variance else self._without_variance(self.full_process)
 
-    def _predict(
-        self,
-        model_output: torch.Tensor,
-        x_t: torch.Tensor,
-        t: Timestep,
-        index: int,
-        guidance: Guidance | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        channels = x_t.shape[1]
-        if self.variance_type in LEARNED_VARIANCES and model_output.shape[1] == 2 * channels:
-            model_output = model_output[:, :channels]
-        return super()._predict(model_output, x_t, t, index, guidance)
+    def _read(self, model_output: torch.Tensor, x_t: torch.Tensor, index: int) -> Prediction:
+        if model_output.shape == x_t.shape:
+            prediction = self._without_variance(self.process).read(model_output, x_t, index)
+            return prediction.clipped() if self.clip_sample else prediction
+        return super()._read(model_output, x_t, index)
+
+    def _level_after(self, index: int) -> NoiseLevel:
+        if index == 0 and not self.set_alpha_to_one:
+            return self.full_process.level(0)
+        return super()._level_after(index)
+
+    @staticmethod
+    def _without_variance(process: GaussianDiffusion) -> GaussianDiffusion:
+        process = copy.copy(process)
+        process.variance_type = 'fixed_small'
+        return process
 
 
 @DIFFUSION_SCHEDULERS.register_module()
@@ -206,7 +219,7 @@ class EditDDPMScheduler(MMagicMembers, DDPMScheduler):
             prediction_type='start_x',
             variance_type=variance_type,
         )
-        self._take(range(num_train_timesteps))
+        self._walk_over(self.full_process)
 
     def set_timesteps(self, num_inference_steps: str | int | None) -> None:
         """Decides on the steps.
@@ -225,12 +238,8 @@ class EditDDPMScheduler(MMagicMembers, DDPMScheduler):
                 'does, which leaves noise in the images; DDPMScheduler takes fewer and longer ones',
                 stacklevel=2,
             )
-        self._take(kept)
+        self._walk_over(self.full_process, kept)
         self.num_inference_steps = len(kept)
-
-    def _take(self, timesteps: Sequence[int]) -> None:
-        self._timesteps = timesteps[::-1]
-        self._index = {t: t for t in timesteps}
 
     def step(  # type: ignore[override]
         self,
@@ -242,7 +251,7 @@ class EditDDPMScheduler(MMagicMembers, DDPMScheduler):
         cond_kwargs: Mapping | None = None,
         generator: Generators = None,
         *,
-        guidance: Guidance | None = None,
+        guidance: Guide | Gradient | None = None,
         noise: torch.Tensor | None = None,
     ) -> StepDict:
         """One step towards the image.
@@ -262,32 +271,32 @@ class EditDDPMScheduler(MMagicMembers, DDPMScheduler):
             ``prev_sample``, its ``mean`` before guidance, ``sigma``, ``noise`` and
             ``original_sample``.
         """
-        index = self._enter(model_output, timestep, guidance)
+        given = one_guidance(guidance, cond_fn, cond_kwargs, self, timestep)
+        index, guide = self._enter(model_output, timestep, given)
         x_t = at_least_float32(sample)
-        z = step_noise(x_t, noise, generator)
         process = self.full_process if predict_epsilon else self._of_x_0
-        p = process.reverse_distribution(model_output, x_t, index, clip=self.clip_sample)
-        if process.variance_type == 'learned':
+        prediction = process.read(model_output, x_t, index)
+        if self.clip_sample:
+            prediction = prediction.clipped()
+        z = StepNoise(generator, None if noise is None else [noise])(x_t)
+        step = self._stochastic_step(prediction, x_t, index, StepNoise(given=[z]))
+        mean = step.mean + step.noise if guide is None else guide.settle(step)
+        return StepDict(
+            prev_sample=mean.to(sample.dtype),
+            mean=step.mean.to(sample.dtype),
+            sigma=step.weight,
+            noise=z,
+            original_sample=step.moment.x_0.to(sample.dtype),
+        )
+
+    def _stochastic_step(
+        self, prediction: Prediction, x_t: torch.Tensor, index: int, draw: StepNoise
+    ) -> StochasticStep:
+        """MMagic's step: a learned variance is taken for its own logarithm."""
+        p = self.full_process.reverse(prediction, x_t, index)
+        if self.full_process.variance_type == 'learned':
             p = p._replace(variance=p.log_variance)
         sigma = p.variance.sqrt() if index > 0 else torch.zeros_like(x_t)
-
-        guidance = one_guidance(guidance, cond_fn, cond_kwargs, self, timestep)
-        if guidance is None:
-            mean = p.mean
-        elif isinstance(guidance, StepRule):
-            denoising = process.posterior(p.pred_x0, torch.zeros_like(x_t), index).mean
-            terms = StepTerms(p.mean - denoising, denoising, sigma * z)
-            timesteps = self._batch_timesteps(timestep, x_t)
-            mean = guided_step(guidance, x_t, timesteps, p, terms) - terms.noise
-        elif hasattr(guidance, 'shift_mean'):
-            mean = guided_mean(guidance, x_t, self._batch_timesteps(timestep, x_t), p)
-        else:
-            timesteps = self._batch_timesteps(timestep, x_t)
-            mean = p.mean + sigma * gradient_of(guidance, x_t, timesteps, p.pred_x0)
-        return StepDict(
-            prev_sample=(mean + sigma * z).to(sample.dtype),
-            mean=p.mean.to(sample.dtype),
-            sigma=sigma,
-            noise=z,
-            original_sample=p.pred_x0.to(sample.dtype),
-        )
+        moment = Moment(x_t, self.full_process.level(index), p.pred_x0)
+        share = self.full_process.image_share(index, x_t)
+        return StochasticStep(moment, p.mean, p.variance, sigma, sigma * draw(x_t), share)

@@ -8,9 +8,9 @@ import torch
 
 from mmagic_adm.diffusion import GaussianDiffusion, noise_schedule, space_timesteps
 from mmagic_adm.diffusion.noise_schedules import Array, scaled_linear_betas
+from mmagic_adm.guidance import Gradient, Guide
 from mmagic_adm.schedulers import Scheduler
-from mmagic_adm.schedulers.base import Timestep, as_number
-from mmagic_adm.schedulers.guided import Guidance
+from mmagic_adm.schedulers.discrete import Timestep, as_number
 
 
 class StepDict(dict):
@@ -56,13 +56,13 @@ def mmagic_timesteps(num_train_timesteps: int, spec: str | int | None) -> list[i
 
 
 def one_guidance(
-    guidance: Guidance | None,
+    guidance: Guide | Gradient | None,
     cond_fn: Callable | None,
     cond_kwargs: Mapping | None,
     scheduler: Scheduler,
     timestep: Timestep,
     beta_bar: float | None = None,
-) -> Guidance | None:
+) -> Guide | Gradient | None:
     """Guidance in this package's form, in whichever form it is given.
 
     Of MMagic's, ``classifier_grad``, and anything in DDPM, is called with the classifier, the

@@ -2,9 +2,9 @@
 
 from mmagic_adm.diffusion.bits_per_dim import bits_per_dim, prior_bits_per_dim
 from mmagic_adm.diffusion.losses import training_losses
-from mmagic_adm.diffusion.noise_level import NoiseLevel
+from mmagic_adm.diffusion.noise_level import CLEAN, PURE_NOISE, NoiseLevel
 from mmagic_adm.diffusion.noise_schedules import NOISE_SCHEDULES, NoiseSchedule, noise_schedule
-from mmagic_adm.diffusion.precision import at_least_float32
+from mmagic_adm.diffusion.prediction import LearnedVariance, Prediction
 from mmagic_adm.diffusion.process import (
     GaussianDiffusion,
     GaussianDistribution,
@@ -12,6 +12,7 @@ from mmagic_adm.diffusion.process import (
 )
 from mmagic_adm.diffusion.randomness import (
     Generators,
+    at_least_float32,
     check_generators,
     randn_like_samples,
     randn_samples,
@@ -24,13 +25,17 @@ from mmagic_adm.diffusion.timestep_samplers import (
 )
 
 __all__ = [
+    'CLEAN',
     'NOISE_SCHEDULES',
+    'PURE_NOISE',
     'GaussianDiffusion',
     'GaussianDistribution',
     'Generators',
+    'LearnedVariance',
     'LossSecondMomentTimestepSampler',
     'NoiseLevel',
     'NoiseSchedule',
+    'Prediction',
     'ReverseDistribution',
     'TimestepSampler',
     'UniformTimestepSampler',

@@ -2,39 +2,35 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mmagic_adm.diffusion.losses import bound_term, in_bits, mean_of_sample, normal_kl
-from mmagic_adm.diffusion.precision import at_least_float32
-from mmagic_adm.diffusion.randomness import Generators, randn_like_samples
-
-if TYPE_CHECKING:
-    from mmagic_adm.diffusion.process import GaussianDiffusion
+from mmagic_adm.diffusion.noise_level import NoiseLevel
+from mmagic_adm.diffusion.prediction import Prediction
+from mmagic_adm.diffusion.process import GaussianDiffusion
+from mmagic_adm.diffusion.randomness import Generators, at_least_float32, randn_like_samples
 
 
 @torch.no_grad()
 def bits_per_dim(
-    process: 'GaussianDiffusion',
-    network: Callable[..., torch.Tensor],
+    process: GaussianDiffusion,
+    denoiser: Callable[[torch.Tensor, NoiseLevel], Prediction],
     x_0: torch.Tensor,
     noises: Sequence[torch.Tensor] | torch.Tensor | None = None,
     *,
     generator: Generators = None,
     clip: bool = True,
-    **network_kwargs: Any,
 ) -> dict[str, torch.Tensor]:
     """The bound on the bits that a model needs for each value of an image (DDPM, eq. 5).
 
     Args:
         process: The process whose every timestep is visited, the noisiest first.
-        network: Called as ``network(x_t, timesteps, **network_kwargs)``.
+        denoiser: Says which image is in x_t at a level.
         x_0: 8-bit images of shape (N, C, ...), scaled to [-1, 1].
         noises: Noise of ``x_0``'s shape for each timestep in turn; drawn if not given.
         generator: What the noise is drawn from, see `randn_samples`.
         clip: Keep the predicted x_0 within [-1, 1].
-        network_kwargs: Anything else that the network takes, such as labels.
 
     Returns:
         ``total_bpd`` (N,), which is ``prior_bpd`` (N,) and the sum of the steps' terms ``vb``
@@ -50,13 +46,14 @@ def bits_per_dim(
     for k, step in enumerate(reversed(range(process.num_timesteps))):
         noise = randn_like_samples(x_0, generator) if noises is None else noises[k]
         t = torch.full((len(x_0),), step, device=x_0.device)
+        level = process.level(step)
         x_t = process.add_noise(x_0, t, noise)
-        output = network(x_t, process.network_timesteps(t), **network_kwargs)
-        term = bound_term(process, output, x_0, x_t, t, clip=clip)
-        eps = process.level(step, x_t).eps(x_t, term.pred_x0)
-        vb.append(term.bits)
-        x_0_errors.append(mean_of_sample((term.pred_x0 - x_0) ** 2))
-        eps_errors.append(mean_of_sample((eps - noise) ** 2))
+        prediction = denoiser(x_t, level)
+        if clip:
+            prediction = prediction.clipped()
+        vb.append(bound_term(process, prediction, x_0, x_t, t))
+        x_0_errors.append(mean_of_sample((prediction.x_0 - x_0) ** 2))
+        eps_errors.append(mean_of_sample((level.eps(x_t, prediction.x_0) - noise) ** 2))
 
     terms = torch.stack(vb, dim=1)
     prior = prior_bits_per_dim(process, x_0)
@@ -69,10 +66,10 @@ def bits_per_dim(
     }
 
 
-def prior_bits_per_dim(process: 'GaussianDiffusion', x_0: torch.Tensor) -> torch.Tensor:
+def prior_bits_per_dim(process: GaussianDiffusion, x_0: torch.Tensor) -> torch.Tensor:
     """L_T: how far the noisiest images still are from pure noise, in bits per dimension."""
     x_0 = at_least_float32(x_0)
-    level = process.level(process.num_timesteps - 1, x_0)
+    level = process.level(process.num_timesteps - 1)
     log_variance = x_0.new_full((), 2 * math.log(float(level.noise)))
     return in_bits(normal_kl(level.signal * x_0, log_variance, 0.0, torch.zeros_like(log_variance)))
 

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import torch
 
-from mmagic_adm.diffusion.precision import at_least_float32
-
-if TYPE_CHECKING:
-    from mmagic_adm.diffusion.process import GaussianDiffusion
+from mmagic_adm.diffusion.prediction import Prediction
+from mmagic_adm.diffusion.process import GaussianDiffusion
+from mmagic_adm.diffusion.randomness import at_least_float32
 
 LOSS_TYPES = ('mse', 'rescaled_mse', 'kl', 'rescaled_kl')
 
@@ -17,19 +16,13 @@ LOSS_TYPES = ('mse', 'rescaled_mse', 'kl', 'rescaled_kl')
 HALF_PIXEL = 1 / 255
 
 
-class BoundTerm(NamedTuple):
-    """One step's share of the variational bound, and the x_0 predicted in that step."""
-
-    bits: torch.Tensor
-    pred_x0: torch.Tensor
-
-
 def training_losses(
-    process: 'GaussianDiffusion',
+    process: GaussianDiffusion,
     network: Callable[..., torch.Tensor],
     x_0: torch.Tensor,
     t: torch.Tensor,
     noise: torch.Tensor,
+    loss_type: str = 'rescaled_mse',
     **network_kwargs: Any,
 ) -> dict[str, torch.Tensor]:
     """The loss of each sample at its timestep.
@@ -40,41 +33,42 @@ def training_losses(
     alone. 'rescaled_mse' gives that term the weight num_timesteps / 1000.
 
     Args:
-        process: Says how images turn into noise, and which loss it is.
+        process: Says how images turn into noise, and what the network predicts.
         network: Called as ``network(x_t, timesteps, **network_kwargs)``.
         x_0: Images of shape (N, C, ...) in [-1, 1].
         t: (N,) timesteps of the process.
         noise: Standard normal noise of ``x_0``'s shape.
+        loss_type: Which loss it is.
         network_kwargs: Anything else that the network takes, such as labels.
 
     Returns:
         ``loss``, and for the mse losses its parts, ``mse`` and, where there is one, ``vb``; each
         of shape (N,).
     """
+    if loss_type not in LOSS_TYPES:
+        raise ValueError(f'loss_type is one of {", ".join(LOSS_TYPES)}, not {loss_type!r}')
     x_0, noise = at_least_float32(x_0), at_least_float32(noise)
     x_t = process.add_noise(x_0, t, noise)
     output = network(x_t, process.network_timesteps(t), **network_kwargs)
 
-    if process.loss_type in ('kl', 'rescaled_kl'):
-        bits = bound_term(process, output, x_0, x_t, t, clip=False).bits
-        steps = process.num_timesteps if process.loss_type == 'rescaled_kl' else 1
-        return {'loss': bits * steps}
+    if loss_type in ('kl', 'rescaled_kl'):
+        bits = bound_term(process, process.read(output, x_t, t), x_0, x_t, t)
+        return {'loss': bits * (process.num_timesteps if loss_type == 'rescaled_kl' else 1)}
 
-    prediction, variance_output = process.split_output(output, x_t)
-    target = _prediction_target(process, x_0, x_t, t, noise)
-    mse = mean_of_sample((target - prediction) ** 2)
+    said, variance_output = process.split_output(output, x_t)
+    mse = mean_of_sample((_target(process, x_0, x_t, t, noise) - said) ** 2)
     if variance_output is None:
         return {'loss': mse, 'mse': mse}
 
-    frozen_mean = torch.cat([prediction.detach(), variance_output], dim=1)
-    vb = bound_term(process, frozen_mean, x_0, x_t, t, clip=False).bits
-    if process.loss_type == 'rescaled_mse':
+    frozen_mean = torch.cat([said.detach(), variance_output], dim=1)
+    vb = bound_term(process, process.read(frozen_mean, x_t, t), x_0, x_t, t)
+    if loss_type == 'rescaled_mse':
         vb = vb * (process.num_timesteps / 1000)
     return {'loss': mse + vb, 'mse': mse, 'vb': vb}
 
 
-def _prediction_target(
-    process: 'GaussianDiffusion',
+def _target(
+    process: GaussianDiffusion,
     x_0: torch.Tensor,
     x_t: torch.Tensor,
     t: torch.Tensor,
@@ -88,24 +82,22 @@ def _prediction_target(
 
 
 def bound_term(
-    process: 'GaussianDiffusion',
-    model_output: torch.Tensor,
+    process: GaussianDiffusion,
+    prediction: Prediction,
     x_0: torch.Tensor,
     x_t: torch.Tensor,
     t: torch.Tensor,
-    *,
-    clip: bool,
-) -> BoundTerm:
+) -> torch.Tensor:
     """L_{t-1} of the variational bound, or L_0 at the first timestep, in bits per dimension.
 
     DDPM, eq. 5; the decoder of L_0 is eq. 13.
     """
     truth = process.posterior(x_0, x_t, t)
-    model = process.reverse_distribution(model_output, x_t, t, clip=clip)
+    model = process.reverse(prediction, x_t, t)
     kl = normal_kl(truth.mean, truth.log_variance, model.mean, model.log_variance)
     nll = -discretized_log_likelihood(x_0, model.mean, model.log_variance / 2)
     first = (t == 0).reshape(-1, *[1] * (x_t.ndim - 1))
-    return BoundTerm(in_bits(torch.where(first, nll, kl)), model.pred_x0)
+    return in_bits(torch.where(first, nll, kl))
 
 
 def normal_kl(

@@ -1,25 +1,59 @@
-"""What a noisy sample is made of, and how one part follows from the others."""
+"""How much signal and how much noise there is, and how one part of a sample follows from others."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 
 from mmagic_adm.diffusion.tables import Coefficient
 
 
-class NoiseLevel(NamedTuple):
-    """A point of the process: x_t = signal · x_0 + noise · eps (DDPM, eq. 4).
+@dataclass(frozen=True)
+class NoiseLevel:
+    """A point on the way from image to noise: x_t = signal · x_0 + noise · eps (DDPM, eq. 4).
 
-    The squares of the two add up to 1; the signal's is the paper's alpha_bar.
+    In a discrete process the squares of the two add up to 1, and the signal's is the paper's
+    alpha_bar; in EDM the signal is 1 and the noise its sigma. Both name the same coordinate.
+
+    Args:
+        signal: Factor on the image: a number, or a tensor that broadcasts over a batch of images.
+        noise: Factor on the noise.
+        timestep: The timestep of a discrete process that this is, as training counts them, whole
+            or not; None where it is none.
     """
 
     signal: Coefficient
     noise: Coefficient
+    timestep: float | torch.Tensor | None = None
+
+    @property
+    def sigma(self) -> Coefficient:
+        """Noise in units of the signal, as EDM measures it: that of x_t / signal."""
+        return self.noise / self.signal
+
+    @property
+    def scale(self) -> Coefficient:
+        """The standard deviation of x_t, if that of the images is 1."""
+        return (self.signal**2 + self.noise**2) ** 0.5
 
     @property
     def alpha_bar(self) -> Coefficient:
         """The share of the signal in the variance."""
-        return self.signal**2
+        return self.signal**2 / (self.signal**2 + self.noise**2)
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return f'sigma={self.sigma:g}' if self.timestep is None else f't={self.timestep:g}'
+
+    def unit(self) -> 'NoiseLevel':
+        """The same level of x_t / scale, whose variance is 1."""
+        if isinstance(self.scale, float) and abs(self.scale - 1) < 1e-12:
+            return self
+        return NoiseLevel(self.signal / self.scale, self.noise / self.scale, self.timestep)
+
+    def to_unit(self, x_t: torch.Tensor) -> torch.Tensor:
+        """x_t / scale."""
+        return x_t if self.unit() is self else x_t / self.scale
 
     def mix(self, x_0: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
         """x_t, from its parts."""

@@ -1,20 +1,18 @@
 """The diffusion process: what noise does to an image, and what one step back looks like."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from mmagic_adm.diffusion.bits_per_dim import bits_per_dim
-from mmagic_adm.diffusion.losses import LOSS_TYPES, training_losses
 from mmagic_adm.diffusion.noise_level import CLEAN, PURE_NOISE, NoiseLevel
 from mmagic_adm.diffusion.noise_schedules import Array, NoiseSchedule, noise_schedule
-from mmagic_adm.diffusion.precision import at_least_float32
-from mmagic_adm.diffusion.randomness import Generators
+from mmagic_adm.diffusion.prediction import LearnedVariance, Prediction
+from mmagic_adm.diffusion.randomness import at_least_float32
 from mmagic_adm.diffusion.respacing import space_timesteps
-from mmagic_adm.diffusion.tables import Coefficient, process_tables
+from mmagic_adm.diffusion.tables import Coefficient, interpolate, process_tables
 
 PREDICTION_TYPES = ('epsilon', 'start_x', 'previous_x')
 LEARNED_VARIANCES = ('learned_range', 'learned')
@@ -53,7 +51,6 @@ class GaussianDiffusion:
         variance_type: The variance of a step back. 'learned_range' and 'learned' read it from a
             second half of the network's channels, as a place between the two fixed ones or as its
             logarithm. 'fixed_large' is beta, 'fixed_small' the posterior's.
-        loss_type: 'mse', 'rescaled_mse', 'kl' or 'rescaled_kl'; see `training_losses`.
         rescale_timesteps: Call the network with timesteps scaled to a process of 1000.
 
     Attributes:
@@ -71,19 +68,19 @@ class GaussianDiffusion:
         respacing: str | int | Sequence[int] | None = None,
         prediction_type: str = 'epsilon',
         variance_type: str = 'learned_range',
-        loss_type: str = 'rescaled_mse',
         rescale_timesteps: bool = False,
     ) -> None:
         _check_choice('prediction_type', prediction_type, PREDICTION_TYPES)
         _check_choice('variance_type', variance_type, VARIANCE_TYPES)
-        _check_choice('loss_type', loss_type, LOSS_TYPES)
         self.num_train_timesteps = num_train_timesteps
         self.prediction_type = prediction_type
         self.variance_type = variance_type
-        self.loss_type = loss_type
         self.timestep_scale = 1000 / num_train_timesteps if rescale_timesteps else 1
         train_betas = noise_schedule(beta_schedule, num_train_timesteps)
         self.train_alphas_cumprod: Array = np.cumprod(1 - train_betas, dtype=np.float64)
+        self.train_sigmas: Array = np.sqrt(
+            (1 - self.train_alphas_cumprod) / self.train_alphas_cumprod
+        )
         self._keep(space_timesteps(num_train_timesteps, respacing))
 
     def respaced(self, spec: str | int | Sequence[int] | None) -> 'GaussianDiffusion':
@@ -102,7 +99,7 @@ class GaussianDiffusion:
         alpha_bar = self.train_alphas_cumprod[self.timesteps]
         self.betas = 1 - alpha_bar / np.append(1.0, alpha_bar[:-1])
         scaled_timesteps = self.timestep_scale * np.array(self.timesteps, dtype=np.float64)
-        self._tables = process_tables(self.betas, scaled_timesteps)
+        self._tables = process_tables(self.betas, np.array(self.timesteps), scaled_timesteps)
 
     @property
     def num_timesteps(self) -> int:
@@ -116,17 +113,40 @@ class GaussianDiffusion:
 
     # -- forward ----------------------------------------------------------------------------------
 
-    def level(self, t: int | torch.Tensor, like: torch.Tensor) -> NoiseLevel:
-        """How much signal and noise there is at ``t``, to be multiplied with ``like``.
+    def level(self, t: int | torch.Tensor, like: torch.Tensor | None = None) -> NoiseLevel:
+        """How much signal and noise there is at ``t``.
 
         As a number, ``t`` may lie one step outside: -1 is the clean image, ``num_timesteps`` is
-        pure noise.
+        pure noise. As a tensor, it gives factors for a batch like ``like``.
         """
-        if isinstance(t, int) and t == -1:
+        if isinstance(t, torch.Tensor):
+            assert like is not None
+            signal, noise = (self._tables.at(name, t, like) for name in ('signal', 'noise'))
+            return NoiseLevel(
+                signal, noise, self._tables.on_device('timestep', t.device, t.dtype)[t]
+            )
+        if t == -1:
             return CLEAN
-        if isinstance(t, int) and t == self.num_timesteps:
+        if t == self.num_timesteps:
             return PURE_NOISE
-        return NoiseLevel(self._tables.at('signal', t, like), self._tables.at('noise', t, like))
+        signal, noise = self._tables.number('signal', t), self._tables.number('noise', t)
+        return NoiseLevel(signal, noise, self.timesteps[t])
+
+    def level_at(self, timestep: float) -> NoiseLevel:
+        """How much there is at a timestep of training, which may lie between two of them."""
+        sigma = float(np.interp(timestep, np.arange(self.num_train_timesteps), self.train_sigmas))
+        return NoiseLevel(1 / (1 + sigma**2) ** 0.5, sigma / (1 + sigma**2) ** 0.5, timestep)
+
+    def told(self, level: NoiseLevel) -> float | torch.Tensor:
+        """What a network that was trained on this process is told of a level.
+
+        Where the level is one of a timestep, that; else the timestep with as much noise, which may
+        lie between two. Beyond the process it is the first or the last.
+        """
+        timestep = level.timestep
+        if timestep is None:
+            timestep = interpolate(level.sigma, self.train_sigmas)
+        return timestep if self.timestep_scale == 1 else timestep * self.timestep_scale
 
     def add_noise(
         self, x_0: torch.Tensor, t: int | torch.Tensor, noise: torch.Tensor
@@ -157,33 +177,48 @@ class GaussianDiffusion:
 
     # -- reverse ----------------------------------------------------------------------------------
 
-    def reverse_distribution(
+    def read(
         self,
         model_output: torch.Tensor,
         x_t: torch.Tensor,
-        t: int | torch.Tensor,
-        *,
-        clip: bool = True,
-    ) -> ReverseDistribution:
-        """p(x_{t-1} | x_t), from what the network says about x_t.
+        t: int | torch.Tensor | NoiseLevel,
+    ) -> Prediction:
+        """What a network that was trained on this process says about x_t.
 
         Args:
             model_output: The network's output for ``x_t``, with the variance's channels if any.
             x_t: Noisy images of shape (N, C, ...).
-            t: Their timesteps.
-            clip: Keep the predicted x_0 within [-1, 1].
+            t: Their timesteps; or their level, of unit variance.
         """
         x_t = at_least_float32(x_t)
-        prediction, variance_output = self.split_output(model_output, x_t)
-        pred_x0 = self.predict_x0(prediction, x_t, t)
-        if clip:
-            pred_x0 = pred_x0.clamp(-1, 1)
-        if self.prediction_type == 'previous_x':
-            mean = prediction
-        else:
-            mean = self._posterior_mean(pred_x0, x_t, t)
-        variance, log_variance = self._reverse_variance(variance_output, x_t, t)
-        return ReverseDistribution(mean, variance, log_variance, pred_x0)
+        said, variance_output = self.split_output(model_output, x_t)
+        level = t if isinstance(t, NoiseLevel) else self.level(t, x_t)
+        variance = None
+        if variance_output is not None:
+            variance = LearnedVariance(variance_output, self.variance_type == 'learned')
+        if self.prediction_type == 'epsilon':
+            return Prediction(level.x_0(x_t, said), said, variance)
+        if self.prediction_type == 'start_x':
+            return Prediction(said, level.eps(x_t, said), variance)
+        index = self._index_of(t)
+        of_x_0 = self._tables.at('posterior_mean_x_0', index, x_t)
+        of_x_t = self._tables.at('posterior_mean_x_t', index, x_t)
+        x_0 = (said - of_x_t * x_t) / of_x_0
+        return Prediction(x_0, level.eps(x_t, x_0), variance, previous=said)
+
+    def reverse(
+        self, prediction: Prediction, x_t: torch.Tensor, t: int | torch.Tensor
+    ) -> ReverseDistribution:
+        """p(x_{t-1} | x_t), given which image is in x_t.
+
+        The variance is the learned one, unless the process has a fixed one, or none was learned.
+        """
+        x_t = at_least_float32(x_t)
+        mean = prediction.previous
+        if mean is None:
+            mean = self._posterior_mean(prediction.x_0, x_t, t)
+        variance, log_variance = self._reverse_variance(prediction.variance, x_t, t)
+        return ReverseDistribution(mean, variance, log_variance, prediction.x_0)
 
     def split_output(
         self, model_output: torch.Tensor, x_t: torch.Tensor
@@ -207,63 +242,38 @@ class GaussianDiffusion:
         prediction, variance_output = model_output.split(channels, dim=1)
         return prediction, variance_output
 
-    def predict_x0(
-        self, prediction: torch.Tensor, x_t: torch.Tensor, t: int | torch.Tensor
-    ) -> torch.Tensor:
-        """The x_0 that a prediction of any type implies."""
-        if self.prediction_type == 'start_x':
-            return prediction
-        if self.prediction_type == 'epsilon':
-            return self.level(t, x_t).x_0(x_t, prediction)
-        of_x_0 = self._tables.at('posterior_mean_x_0', t, x_t)
-        of_x_t = self._tables.at('posterior_mean_x_t', t, x_t)
-        return (prediction - of_x_t * x_t) / of_x_0
+    def image_share(self, t: int | torch.Tensor, like: torch.Tensor) -> Coefficient:
+        """The factor on x_0 in the mean of q(x_{t-1} | x_t, x_0)."""
+        return self._tables.at('posterior_mean_x_0', t, like)
+
+    def _index_of(self, t: int | torch.Tensor | NoiseLevel) -> int | torch.Tensor:
+        if not isinstance(t, NoiseLevel):
+            return t
+        if t.timestep not in self.timesteps:
+            raise ValueError(
+                "A network that predicts the step before (prediction_type='previous_x') knows the "
+                f'timesteps of its process alone, not {t.name}: DDPMScheduler and DDIMScheduler '
+                'take these'
+            )
+        return self.timesteps.index(t.timestep)  # type: ignore[arg-type]
 
     def _reverse_variance(
-        self, variance_output: torch.Tensor | None, x_t: torch.Tensor, t: int | torch.Tensor
+        self, learned: LearnedVariance | None, x_t: torch.Tensor, t: int | torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The variance of a step back, and its logarithm."""
-        if variance_output is None:
-            size = self.variance_type.removeprefix('fixed_')
+        if learned is None or self.variance_type not in LEARNED_VARIANCES:
+            size = 'large' if self.variance_type == 'fixed_large' else 'small'
             variance = self._tables.at(f'variance_{size}', t, x_t)
             log_variance = self._tables.at(f'log_variance_{size}', t, x_t)
             return _filled(variance, x_t), _filled(log_variance, x_t)
-
-        log_variance = variance_output
-        if self.variance_type == 'learned_range':
+        log_variance = learned.output
+        if not learned.is_logarithm:
             # Improved DDPM, eq. 15, with v from -1 to 1.
             half_range = self._tables.at('log_variance_half_range', t, x_t)
-            middle = self._tables.at('log_variance_middle', t, x_t)
-            log_variance = half_range * variance_output + middle
+            log_variance = half_range * log_variance + self._tables.at(
+                'log_variance_middle', t, x_t
+            )
         return log_variance.exp(), log_variance
-
-    # -- training and likelihood ------------------------------------------------------------------
-
-    def training_losses(
-        self,
-        network: Callable[..., torch.Tensor],
-        x_0: torch.Tensor,
-        t: torch.Tensor,
-        noise: torch.Tensor,
-        **network_kwargs,
-    ) -> dict[str, torch.Tensor]:
-        """What a training step minimises; see `mmagic_adm.diffusion.losses.training_losses`."""
-        return training_losses(self, network, x_0, t, noise, **network_kwargs)
-
-    def bits_per_dim(
-        self,
-        network: Callable[..., torch.Tensor],
-        x_0: torch.Tensor,
-        noises: Sequence[torch.Tensor] | torch.Tensor | None = None,
-        *,
-        generator: Generators = None,
-        clip: bool = True,
-        **network_kwargs,
-    ) -> dict[str, torch.Tensor]:
-        """The bound on the likelihood; see `mmagic_adm.diffusion.bits_per_dim.bits_per_dim`."""
-        return bits_per_dim(
-            self, network, x_0, noises, generator=generator, clip=clip, **network_kwargs
-        )
 
 
 def _filled(coefficient: Coefficient, like: torch.Tensor) -> torch.Tensor:

@@ -1,10 +1,15 @@
-"""Noise for a batch in which every sample may have a random stream of its own."""
+"""Noise for a batch in which every sample may have a random stream of its own, in its precision."""
 
 from collections.abc import Sequence
 
 import torch
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """Half-precision tensors in float32, others as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def randn_samples(

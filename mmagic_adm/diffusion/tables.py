@@ -30,6 +30,10 @@ class CoefficientTables:
         if isinstance(t, torch.Tensor):
             values = self.on_device(name, like.device, like.dtype)[t]
             return values.reshape(-1, *[1] * (like.ndim - 1))
+        return self.number(name, t)
+
+    def number(self, name: str, t: int) -> float:
+        """A table's value at one timestep."""
         table = self._tables[name]
         if not 0 <= t < len(table):
             raise IndexError(f'Timestep {t} of a process of {len(table)}')
@@ -46,7 +50,18 @@ class CoefficientTables:
         return self._on_device[key]
 
 
-def process_tables(betas: Array, network_timesteps: Array) -> CoefficientTables:
+def interpolate(value: Coefficient, rising: Array) -> Coefficient:
+    """The place of a value among rising ones, whole or not; the first or last beyond them."""
+    if not isinstance(value, torch.Tensor):
+        return float(np.interp(value, rising, np.arange(len(rising))))
+    table = torch.from_numpy(rising).to(value.device)
+    value = value.double().flatten().clamp(table[0], table[-1])
+    above = torch.searchsorted(table, value).clamp(1, len(rising) - 1)
+    low, high = table[above - 1], table[above]
+    return above - 1 + (value - low) / (high - low)
+
+
+def process_tables(betas: Array, timesteps: Array, network_timesteps: Array) -> CoefficientTables:
     """Everything that the formulas of a process with these betas look up."""
     alpha_bar = np.cumprod(1 - betas)
     before = np.append(1.0, alpha_bar[:-1])
@@ -60,6 +75,7 @@ def process_tables(betas: Array, network_timesteps: Array) -> CoefficientTables:
     log_large = np.log(betas)
     return CoefficientTables(
         {
+            'timestep': timesteps,
             'network_timestep': network_timesteps,
             'signal': np.sqrt(alpha_bar),
             'noise': np.sqrt(1 - alpha_bar),

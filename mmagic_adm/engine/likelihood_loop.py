@@ -11,6 +11,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop
 from torch import Tensor
 
+from mmagic_adm.diffusion import bits_per_dim
 from mmagic_adm.registry import LOOPS
 
 
@@ -60,12 +61,11 @@ class LikelihoodLoop(TestLoop):
         model = self.runner.model
         data = model.data_preprocessor(data_batch)
         images = data['inputs']
-        process = model.diffusion_scheduler.full_process.respaced(self.respacing)
-        terms = process.bits_per_dim(
-            model.unet,
+        terms = bits_per_dim(
+            model.process.respaced(self.respacing),
+            model.denoiser(**_labels(model.unet, data['data_samples'])),
             images,
             generator=self._generators(len(images), images.device),
-            **_labels(model.unet, data['data_samples']),
         )
         outputs = [
             dict(bits_per_dim={'Bits per dim': float(total), 'Prior': float(prior)})

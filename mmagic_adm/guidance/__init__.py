@@ -1,6 +1,6 @@
-"""Guidance: where a push comes from (sources) and how it is mixed in (rules)."""
+"""Guidance: around the denoiser, as a gradient, or as a rule that settles a step."""
 
-from mmagic_adm.guidance.base import BoundGuidance, Guidance
+from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Moment, Path, StochasticStep
 from mmagic_adm.guidance.classifier import ClassifierGuidance
 from mmagic_adm.guidance.classifier_free import ClassifierFreeGuidance
 from mmagic_adm.guidance.combination import SumGuidance
@@ -8,19 +8,26 @@ from mmagic_adm.guidance.off_the_shelf import OffTheShelfGuidance
 from mmagic_adm.guidance.pixel_as_param import PixelAsParamGuidance
 from mmagic_adm.guidance.sample import SampleGuidance
 from mmagic_adm.guidance.score import ScoreGuidance
-from mmagic_adm.guidance.source import GradientSource
+from mmagic_adm.guidance.source import Gradient, GradientSource, as_guide
 from mmagic_adm.guidance.torchvision_classifiers import TorchvisionClassifier
 
 __all__ = [
-    'BoundGuidance',
+    'Batch',
     'ClassifierFreeGuidance',
     'ClassifierGuidance',
+    'Form',
+    'Gradient',
     'GradientSource',
     'Guidance',
+    'Guide',
+    'Moment',
     'OffTheShelfGuidance',
+    'Path',
     'PixelAsParamGuidance',
     'SampleGuidance',
     'ScoreGuidance',
+    'StochasticStep',
     'SumGuidance',
     'TorchvisionClassifier',
+    'as_guide',
 ]

@@ -17,7 +17,7 @@ from mmagic_adm.registry import MODELS
 def build_guidance(
     guidance: dict | Guidance | None,
     classifier: nn.Module | None = None,
-    scale: float = 1.0,
+    scale: float | None = None,
 ) -> Guidance | None:
     """The guidance that a model's config asks for.
 
@@ -25,13 +25,34 @@ def build_guidance(
         guidance: Config of a source or rule, or one already built. A ``ClassifierGuidance`` in it
             that names no classifier, and a rule that names no source, take the model's classifier.
         classifier: The model's own noise-aware classifier. Alone, it guides by itself.
-        scale: Scale of that classifier's guidance where the config gives none.
+        scale: Scale of that classifier's guidance where the config gives none; None is 1.
+
+    Raises:
+        ValueError: There is no classifier where one is needed, or one that nothing uses.
     """
+    own_scale = 1.0 if scale is None else scale
     if guidance is None:
-        return None if classifier is None else ClassifierGuidance(classifier, scale)
+        return None if classifier is None else ClassifierGuidance(classifier, own_scale)
+    kind = guidance['type'] if isinstance(guidance, dict) else type(guidance).__name__
+    if classifier is None and scale is not None:
+        raise ValueError(
+            f"classifier_scale={scale} is that of the model's classifier, and it has none: give "
+            f'{kind} its own scale'
+        )
     if isinstance(guidance, dict):
-        guidance = _completed(guidance, classifier, scale)
-    return as_guidance(guidance)
+        guidance = _completed(guidance, classifier, own_scale)
+    built = as_guidance(guidance)
+    if classifier is not None and not _uses(built, classifier):
+        raise ValueError(
+            f'the model has a classifier that its {kind} does not use: leave it out '
+            '(classifier=None), or add it up (SumGuidance)'
+        )
+    return built
+
+
+def _uses(guidance: Guidance, classifier: nn.Module) -> bool:
+    """Whether a classifier is anywhere in guidance."""
+    return any(getattr(part, 'classifier', None) is classifier for part in guidance.modules())
 
 
 def _completed(node: Any, classifier: nn.Module | None, scale: float) -> Any:

@@ -1,104 +1,139 @@
-"""What guidance is: something that, bound to one batch, pushes each reverse step.
+"""What guidance is, in three forms, and what it is given: a batch, and a moment of its walk.
 
-A *source* says where the push comes from, a *rule* how it is mixed into the step. Bound to a
-batch, either may change what the network predicts (``denoiser``), what the scheduler does with
-the prediction (``in_step``), or both.
+It wraps the denoiser; or it has a gradient, which schedulers mix in by ADM's algorithms 1 and 2; or
+it settles a step by itself. Each is one method, which is told of the batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from mmagic_adm.diffusion import GaussianDiffusion, ReverseDistribution
-
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""Maps a noisy batch and its timesteps to the network's output."""
-
-Gradient = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Maps (x_t, t, pred_x0) to the gradient of a log-probability."""
+from mmagic_adm.denoisers.base import Denoiser, told_to_all
+from mmagic_adm.diffusion import GaussianDiffusion, NoiseLevel
+from mmagic_adm.diffusion.tables import Coefficient
+from mmagic_adm.guidance.pace import Pace
 
 Scale = float | Sequence[float] | Tensor
-EVERYWHERE: frozenset[str] = frozenset({'mean', 'eps'})
 
 
-class Walk(Protocol):
+class Form(Enum):
+    """Where guidance acts."""
+
+    DENOISER = 'wraps the denoiser'
+    GRADIENT = 'is a gradient'
+    STEP = 'settles a stochastic step'
+    SAMPLE = 'pushes the sample before the denoiser sees it'
+
+
+class Guided(Protocol):
     """What guidance asks of a scheduler.
 
     Attributes:
-        guidance_enters: Where it takes guidance.
-        full_process: The process in whose timesteps it tells guidance of noise.
+        guided_by: The forms of guidance that it takes.
+        full_process: The process in whose timesteps guidance is told of noise.
     """
 
-    guidance_enters: Any
+    guided_by: frozenset[Form]
     full_process: GaussianDiffusion
 
 
-class BoundGuidance:
-    """Guidance for one batch. This one does nothing; subclasses override what they change."""
+@dataclass(frozen=True)
+class Path:
+    """The way of one walk.
 
-    def denoiser(self, network: Callable[..., Tensor], inputs: dict[str, Tensor]) -> Denoise:
-        """The network's call, with what this guidance adds to it.
+    Args:
+        levels: Those at which the denoiser is called, noisiest first.
+        process: The process in whose timesteps guidance is told of them.
+    """
 
-        Args:
-            network: Called as ``network(x, t, **inputs)``.
-            inputs: What it is given besides, one row per sample: labels, small images.
-        """
-        return lambda x, t: network(x, t, **inputs)
+    levels: Sequence[NoiseLevel]
+    process: GaussianDiffusion
 
-    @property
-    def in_step(self) -> Any | None:
-        """What a scheduler's ``step`` takes as ``guidance``; None where there is nothing to do."""
-        return None
+    @cached_property
+    def timesteps(self) -> list[float]:
+        """The levels as timesteps, each once."""
+        return list(dict.fromkeys(float(self.process.told(level)) for level in self.levels))
 
-    def push(self, x_t: Tensor, t: Tensor, pred_x0: Tensor, weight: Tensor | float) -> Tensor:
-        """The gradient times the weight that a rule gives it, for guidance that has one.
-
-        Args:
-            x_t: The noisy batch.
-            t: Its timesteps, as the network is told them, (N,).
-            pred_x0: What the network believes it becomes.
-            weight: The variance of a stochastic step, the noise level of a deterministic one.
-        """
-        raise NotImplementedError
+    def nearest(self, level: NoiseLevel) -> float:
+        """The timestep of the walk that a level is, or is nearest to."""
+        now = float(self.process.told(level))
+        return now if now in self.timesteps else min(self.timesteps, key=lambda t: abs(t - now))
 
 
-class BoundRule(BoundGuidance):
-    """Guidance that a scheduler cannot weigh by itself: it mixes its push into the step."""
+@dataclass(frozen=True)
+class Batch:
+    """What guidance knows of the samples of one walk.
 
-    @property
-    def in_step(self) -> Any | None:
-        """This object."""
-        return self
+    Args:
+        path: The walk's way.
+        labels: Class of each sample, (N,).
+        scales: The scale: a number, or one for each sample, (N, 1, 1, 1).
+        rows: Which samples have a scale other than 0; None is all.
+        factor: Factor on the scale at a level, 0 where guidance is skipped.
+        parts: Guidance that this one is made of, each for the same samples.
+        memory: What guidance keeps from one step of the walk for another.
+    """
 
-    def shift_mean(self, x_t: Tensor, t: Tensor, distribution: ReverseDistribution) -> Tensor:
-        """The mean of a stochastic step, moved along the gradient (ADM, algorithm 1)."""
-        return distribution.mean + self.push(x_t, t, distribution.pred_x0, distribution.variance)
+    path: Path
+    labels: Tensor | None = None
+    scales: float | Tensor = 1.0
+    rows: Tensor | None = None
+    factor: Callable[[NoiseLevel], float] = lambda level: 1.0
+    parts: tuple[Guide, ...] = ()
+    memory: dict[str, Any] = field(default_factory=dict)
 
-    def shift_eps(
-        self, x_t: Tensor, t: Tensor, pred_x0: Tensor, eps: Tensor, alpha_bar: float
-    ) -> Tensor:
-        """The noise of a deterministic step, moved against the gradient (ADM, algorithm 2)."""
-        return eps - self.push(x_t, t, pred_x0, (1 - alpha_bar) ** 0.5)
+    def timesteps(self, level: NoiseLevel, x: Tensor) -> Tensor:
+        """What networks beside the sampled one are told of a level, (N,)."""
+        return told_to_all(self.path.process.told(level), x)
+
+
+class Moment(NamedTuple):
+    """What a gradient looks at: x_t of unit variance, how noisy it is, and which image is in it."""
+
+    x_t: Tensor
+    level: NoiseLevel
+    x_0: Tensor
+
+
+class StochasticStep(NamedTuple):
+    """A step of a stochastic sampler, x_{t-1} = mean + noise."""
+
+    moment: Moment
+    mean: Tensor
+    variance: Tensor
+    """That of p(x_{t-1} | x_t)."""
+    weight: Tensor
+    """What a gradient is multiplied with by default: in ADM the variance."""
+    noise: Tensor
+    """The fresh noise, with its standard deviation; zero in the last step."""
+    image_share: Coefficient
+    """The factor on the image in the mean."""
 
 
 class Guidance(nn.Module):
-    """Base of sources and rules. Its networks stay in evaluation mode.
+    """Base of all guidance. Its networks stay in evaluation mode.
+
+    Args:
+        scale: How strong it is, where :meth:`bind` is not told.
+        **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
 
     Attributes:
-        enters: Where this guidance can be mixed into a step: the 'mean' of a stochastic step, the
-            'eps' of a deterministic one. A scheduler states which of them it has.
-        pushes: Whether it has a gradient for a rule to mix in.
-        changes_network: Whether it changes the network's call.
-        scale: How strong it is, where :meth:`bind` is not told.
+        forms: Where it acts.
     """
 
-    enters: frozenset[str] = EVERYWHERE
-    pushes: bool = False
-    changes_network: bool = False
-    scale: float = 1.0
+    forms: frozenset[Form] = frozenset()
+
+    def __init__(self, scale: float = 1.0, **pace: Any) -> None:
+        super().__init__()
+        self.scale = scale
+        self.pace = Pace(**pace)
 
     @property
     def num_classes(self) -> int | None:
@@ -112,40 +147,85 @@ class Guidance(nn.Module):
 
     def bind(
         self,
+        path: Path,
         labels: Tensor | None = None,
         scale: Scale | None = None,
-        timesteps: Sequence[float] | None = None,
-    ) -> Any | None:
-        """Fixes what stays the same for one batch.
+        device: torch.device | str = 'cpu',
+    ) -> Guide | None:
+        """Guidance of one batch on its walk; None where the scale leaves nothing to do.
 
         Args:
+            path: The walk's way.
             labels: Class of each sample, (N,).
             scale: Overrides the scale: one number, or one per sample.
-            timesteps: Those that guidance will be told, step by step and noisiest first: a
-                scheduler's ``guidance_timesteps``. Needed where it does not act alike in all.
+            device: Where the samples are.
+        """
+        scales = torch.as_tensor(self.scale if scale is None else scale, dtype=torch.float32).cpu()
+        if not scales.any():
+            return None
+        # Here, so that no step copies anything to the device or asks it which rows to take.
+        rows = None
+        if scales.ndim and not scales.all():
+            rows = scales.nonzero().flatten().to(device)
+        told = scales.to(device).view(-1, 1, 1, 1) if scales.ndim else scales.item()
+        return Guide(self, Batch(path, labels, told, rows, self.pace.over(path)))
 
-        Returns:
-            A :class:`BoundGuidance`, or None where the scale leaves nothing to do.
+    def wrap(self, denoiser: Denoiser, batch: Batch) -> Denoiser:
+        """A denoiser around another; by default the other."""
+        return denoiser
+
+    def push(self, moment: Moment, weight: Tensor | float, batch: Batch) -> Tensor:
+        """The gradient of a log-probability at x_t, times the scale and a weight.
+
+        Args:
+            moment: Where the walk is.
+            weight: What the rule that mixes it in multiplies it with.
+            batch: The samples.
         """
         raise NotImplementedError
 
-    def check_fits(self, network: nn.Module, scheduler: Walk) -> None:
+    def shift_eps(self, moment: Moment, eps: Tensor, batch: Batch) -> Tensor:
+        """The noise in x_t under guidance (ADM, algorithm 2)."""
+        # eps ← eps - √(1 - ᾱ) ∇ log p
+        return eps - self.push(moment, moment.level.unit().noise, batch)
+
+    def settle(self, step: StochasticStep, batch: Batch) -> Tensor:
+        """x_{t-1} of a stochastic step under guidance (ADM, algorithm 1)."""
+        # μ ← μ + s Σ ∇ log p
+        return step.mean + self.push(step.moment, step.weight, batch) + step.noise
+
+    def push_sample(
+        self, x: Tensor, x_hat: Tensor, level: NoiseLevel, step: int, num_steps: int, batch: Batch
+    ) -> Tensor:
+        """The sample to show the denoiser, in place of ``x_hat``.
+
+        Args:
+            x: The samples so far.
+            x_hat: The same with the noise that this step adds.
+            level: How noisy ``x_hat`` is.
+            step: Which step it is, counted from 0.
+            num_steps: How many there are.
+            batch: The samples.
+        """
+        raise NotImplementedError
+
+    def check_fits(self, network: Any, scheduler: Guided) -> None:
         """Refuses, before anything is sampled, a network or scheduler it is not defined for.
 
         Args:
-            network: The network that predicts the noise.
+            network: The network that is sampled from.
             scheduler: The scheduler that takes the steps.
 
         Raises:
             ValueError: The message names both.
         """
         name = type(self).__name__
-        if scheduler.guidance_enters not in self.enters:
-            allowed = ' or '.join(sorted(self.enters))
+        for form in self.forms - scheduler.guided_by - {Form.DENOISER}:
             raise ValueError(
-                f'{name} is mixed into the {allowed} of a step, and {type(scheduler).__name__} '
-                f'takes guidance at the {scheduler.guidance_enters}'
+                f'{name} {form.value}, which {type(scheduler).__name__} has no place for; it takes '
+                f'guidance that {" or ".join(sorted(other.value for other in scheduler.guided_by))}'
             )
+        self.pace.check_fits(name, scheduler)
         classes = getattr(network, 'num_classes', None)
         if classes and self.num_classes and self.num_classes != classes:
             raise ValueError(
@@ -162,3 +242,46 @@ class Guidance(nn.Module):
     def train(self, mode: bool = True) -> Guidance:
         """Leaves the networks as they are: batch statistics would mix the samples of a batch."""
         return super().train(False)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Guidance with the batch that it is for: what a walk is given."""
+
+    guidance: Guidance
+    batch: Batch
+
+    @property
+    def forms(self) -> frozenset[Form]:
+        """Where it acts on this batch; parts of scale 0 are not there."""
+        if not self.batch.parts:
+            return self.guidance.forms
+        of_parts = frozenset().union(*(part.forms for part in self.batch.parts))
+        return self.guidance.forms & (of_parts | {Form.STEP, Form.SAMPLE})
+
+    @property
+    def in_step(self) -> Guide | None:
+        """This, where it does more than to wrap the denoiser."""
+        return self if self.forms - {Form.DENOISER} else None
+
+    def wrap(self, denoiser: Denoiser) -> Denoiser:
+        """See :meth:`Guidance.wrap`."""
+        return self.guidance.wrap(denoiser, self.batch)
+
+    def push(self, moment: Moment, weight: Tensor | float = 1.0) -> Tensor:
+        """See :meth:`Guidance.push`."""
+        return self.guidance.push(moment, weight, self.batch)
+
+    def shift_eps(self, moment: Moment, eps: Tensor) -> Tensor:
+        """See :meth:`Guidance.shift_eps`."""
+        return self.guidance.shift_eps(moment, eps, self.batch)
+
+    def settle(self, step: StochasticStep) -> Tensor:
+        """See :meth:`Guidance.settle`."""
+        return self.guidance.settle(step, self.batch)
+
+    def push_sample(
+        self, x: Tensor, x_hat: Tensor, level: NoiseLevel, step: int, num_steps: int
+    ) -> Tensor:
+        """See :meth:`Guidance.push_sample`."""
+        return self.guidance.push_sample(x, x_hat, level, step, num_steps, self.batch)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from mmagic_adm.guidance.base import (
-    BoundGuidance,
-    BoundRule,
-    Denoise,
-    Gradient,
-    Guidance,
-    Scale,
-    Walk,
-)
-from mmagic_adm.guidance.pace import BoundPace, Pace
-from mmagic_adm.guidance.source import as_guidance
+from mmagic_adm.denoisers import Denoiser
+from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Guided, Moment, Path, Scale
+from mmagic_adm.guidance.source import Gradient, as_guidance
 from mmagic_adm.registry import MODELS
 
 
@@ -42,15 +34,17 @@ class SumGuidance(Guidance):
         weights: Sequence[float] | None = None,
         **pace: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**pace)
         parts = [as_guidance(source) for source in sources]
         self.sources = nn.ModuleList(parts)
         self.weights = [1.0] * len(parts) if weights is None else list(weights)
         _check(parts, self.weights)
-        self.pushes = any(part.pushes for part in parts)
-        self.changes_network = any(part.changes_network for part in parts)
-        self.pace = Pace(**pace)
-        self.pace.check_push_only(self)
+        self.forms = frozenset().union(*(part.forms for part in parts))
+        if Form.DENOISER in self.forms and not self.pace.is_even:
+            raise ValueError(
+                'part of this SumGuidance wraps the denoiser and does not act in the step: give '
+                'interval, every and schedule to its sources instead'
+            )
 
     @property
     def parts(self) -> Sequence[Guidance]:
@@ -64,60 +58,44 @@ class SumGuidance(Guidance):
 
     def bind(
         self,
+        path: Path,
         labels: Tensor | None = None,
         scale: Scale | None = None,
-        timesteps: Sequence[float] | None = None,
-    ) -> BoundSum | None:
-        """Fixes what stays the same for one batch; None where no source has anything to do."""
-        overall = torch.as_tensor(self.scale if scale is None else scale, dtype=torch.float32)
-        pushing: list[BoundGuidance] = []
-        changing: BoundGuidance | None = None
-        for part, weight in zip(self.parts, self.weights, strict=True):
-            bound = part.bind(labels, overall * weight * part.scale, timesteps)
-            if bound is not None and part.pushes:
-                pushing.append(bound)
-            if bound is not None and part.changes_network:
-                changing = bound
-        if not pushing and changing is None:
+        device: torch.device | str = 'cpu',
+    ) -> Guide | None:
+        """Guidance of one batch; None where no source has anything to do."""
+        overall = torch.as_tensor(self.scale if scale is None else scale, dtype=torch.float32).cpu()
+        bound = [
+            part.bind(path, labels, overall * weight * part.scale, device)
+            for part, weight in zip(self.parts, self.weights, strict=True)
+        ]
+        parts = tuple(guide for guide in bound if guide is not None)
+        if not parts:
             return None
-        return BoundSum(pushing, changing, self.pace.over(timesteps))
+        return Guide(self, Batch(path, labels, factor=self.pace.over(path), parts=parts))
 
-    def check_fits(self, network: nn.Module, scheduler: Walk) -> None:
+    def wrap(self, denoiser: Denoiser, batch: Batch) -> Denoiser:
+        """The denoiser with what any part puts around it."""
+        for part in batch.parts:
+            denoiser = part.wrap(denoiser)
+        return denoiser
+
+    def push(self, moment: Moment, weight: Tensor | float, batch: Batch) -> Tensor:
+        """The sum of the pushes."""
+        factor = batch.factor(moment.level)
+        total = torch.zeros_like(moment.x_t)
+        if factor == 0:
+            return total
+        for part in batch.parts:
+            if Form.GRADIENT in part.forms:
+                total = total + part.push(moment, weight)
+        return factor * total
+
+    def check_fits(self, network: Any, scheduler: Guided) -> None:
         """Refuses a network or scheduler that any source is not defined for."""
         self.pace.check_fits(type(self).__name__, scheduler)
         for part in self.parts:
             part.check_fits(network, scheduler)
-
-
-class BoundSum(BoundRule):
-    """What acts on one batch: guidances that push, and one that changes the network's call."""
-
-    def __init__(
-        self,
-        pushing: Sequence[BoundGuidance],
-        changing: BoundGuidance | None,
-        factor: BoundPace,
-    ) -> None:
-        self.pushing = pushing
-        self.changing = changing or BoundGuidance()
-        self.factor = factor
-
-    def denoiser(self, network: Callable[..., Tensor], inputs: dict[str, Tensor]) -> Denoise:
-        """The network's call, with what is added to it."""
-        return self.changing.denoiser(network, inputs)
-
-    @property
-    def in_step(self) -> BoundSum | None:
-        """This object, where anything pushes."""
-        return self if self.pushing else None
-
-    def push(self, x_t: Tensor, t: Tensor, pred_x0: Tensor, weight: Tensor | float) -> Tensor:
-        """The sum of the pushes."""
-        factor = self.factor(t)
-        if factor == 0:
-            return torch.zeros_like(x_t)
-        pushes = (part.push(x_t, t, pred_x0, weight) for part in self.pushing)
-        return factor * sum(pushes, torch.zeros_like(x_t))
 
 
 def _check(parts: Sequence[Guidance], weights: Sequence[float]) -> None:
@@ -127,14 +105,14 @@ def _check(parts: Sequence[Guidance], weights: Sequence[float]) -> None:
             'one source, and one weight for each'
         )
     for part in parts:
-        if not (part.pushes or part.changes_network):
+        if not part.forms & {Form.GRADIENT, Form.DENOISER}:
             raise ValueError(
                 f'SumGuidance adds up sources, and {type(part).__name__} is a rule; turn them '
                 'round: give the sum to the rule as its source'
             )
-    changing = [type(part).__name__ for part in parts if part.changes_network]
+    changing = [type(part).__name__ for part in parts if Form.DENOISER in part.forms]
     if len(changing) > 1:
-        raise ValueError(f"{' and '.join(changing)} both change the network's call; take one")
+        raise ValueError(f'{" and ".join(changing)} both wrap the denoiser; take one')
     classes = {part.num_classes: type(part).__name__ for part in parts if part.num_classes}
     if len(classes) > 1:
         told = ', '.join(f'{count} ({name})' for count, name in classes.items())

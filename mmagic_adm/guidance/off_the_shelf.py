@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from mmagic_adm.guidance.base import BoundRule, Scale
+from mmagic_adm.guidance.base import Batch, Moment
 from mmagic_adm.guidance.classifier import Classifier, ClassifierSource, in_type_of
-from mmagic_adm.guidance.pace import nearest
 from mmagic_adm.guidance.smooth_relus import SmoothReLUs, has_relus
-from mmagic_adm.guidance.source import BoundSource
 from mmagic_adm.guidance.torchvision_classifiers import Preprocess, TorchvisionClassifier
 from mmagic_adm.registry import MODELS
 
@@ -87,21 +84,24 @@ class OffTheShelfGuidance(ClassifierSource):
         of_label = logits.gather(1, labels[:, None]).squeeze(1)
         return joint * of_label - (margin * logits).logsumexp(dim=1)
 
-    def bind(
-        self,
-        labels: Tensor | None = None,
-        scale: Scale | None = None,
-        timesteps: Sequence[float] | None = None,
-    ) -> BoundSource | None:
-        """Fixes what stays the same for one batch; None where every scale is 0."""
+    def push(self, moment: Moment, weight: Tensor | float, batch: Batch) -> Tensor:
+        """The gradient times the scale and both weights.
+
+        The extra one is relative to that of the first step, which is kept: per sample, of the
+        first pixel.
+        """
         if self.gamma_factor == 0:
-            return super().bind(labels, scale, timesteps)
-        if timesteps is None:
-            raise ValueError(
-                'gamma_factor depends on the steps that are taken: bind(timesteps=...)'
+            return super().push(moment, weight, batch)
+        timesteps, memory = batch.path.timesteps, batch.memory
+        place = timesteps.index(batch.path.nearest(moment.level))
+        if place == 0 or 'first_weight' not in memory:
+            memory['first_weight'] = (
+                weight[:, :1, :1, :1].clone() if isinstance(weight, Tensor) else weight
             )
-        bound = BoundOffTheShelf(self, labels, self.scale if scale is None else scale, timesteps)
-        return bound if bound.is_active else None
+        # sin(π i / N) at the i-th step before the last of N.
+        wave = math.sin(math.pi * (len(timesteps) - 1 - place) / len(timesteps))
+        extra = self.gamma_factor * wave * memory['first_weight']
+        return super().push(moment, weight + extra, batch)
 
     def logits(self, images: Tensor) -> Tensor:
         """What the classifier says of images in [-1, 1], its ReLUs smooth if they are to be."""
@@ -112,39 +112,6 @@ class OffTheShelfGuidance(ClassifierSource):
             logits = self.classifier(images)
         _check_relus(relus.count > 0, type(self.classifier).__name__)
         return logits
-
-
-class BoundOffTheShelf(BoundRule, BoundSource):
-    """A source with a weight of its own besides the scheduler's.
-
-    The extra weight is relative to the scheduler's in the first step, which is kept: per sample,
-    of the first pixel.
-    """
-
-    def __init__(
-        self,
-        source: OffTheShelfGuidance,
-        labels: Tensor | None,
-        scale: Scale,
-        timesteps: Sequence[float],
-    ) -> None:
-        super().__init__(source, labels, scale, timesteps)
-        steps = list(dict.fromkeys(timesteps))
-        # sin(π i / N) at the i-th step before the last of N.
-        self.extra = {
-            t: source.gamma_factor * math.sin(math.pi * i / len(steps))
-            for i, t in enumerate(reversed(steps))
-        }
-        self.first_weight: Tensor | float | None = None
-
-    def push(self, x_t: Tensor, t: Tensor, pred_x0: Tensor, weight: Tensor | float) -> Tensor:
-        """The gradient times the scales and both weights."""
-        if self.first_weight is None:
-            self.first_weight = (
-                weight[:, :1, :1, :1].clone() if isinstance(weight, Tensor) else weight
-            )
-        extra = self.extra[nearest(self.extra, t)]
-        return (weight + extra * self.first_weight) * self(x_t, t, pred_x0)
 
 
 def _preprocess(preprocess: str | dict | None) -> Preprocess:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from mmagic_adm.diffusion import NoiseLevel
 
-from mmagic_adm.guidance.base import Guidance, Walk
+if TYPE_CHECKING:
+    from mmagic_adm.guidance.base import Guided, Path
 
 Schedule = Callable[[float], float]
 """Maps how noisy a step is, from 1 at the first to 0 at a clean image, to a factor."""
@@ -69,36 +70,30 @@ class Pace:
         return self.interval is None and self.every == 1 and self.schedule is constant
 
     def factors(self, timesteps: Sequence[float]) -> dict[float, float]:
-        """The factor at each step in which guidance acts.
+        """The factor at each timestep at which guidance acts.
 
         Args:
-            timesteps: Those of the steps, noisiest first. A solver that calls the network several
-                times at one timestep repeats it.
+            timesteps: Those of the walk, each once, noisiest first.
         """
-        distinct = list(dict.fromkeys(timesteps))
         low, high = self.interval or (-math.inf, math.inf)
-        inside = [t for t in distinct if low <= t <= high]
+        inside = [t for t in timesteps if low <= t <= high]
         if not inside:
             raise ValueError(
-                f'interval={self.interval} holds none of the {len(distinct)} timesteps from '
-                f'{distinct[0]:g} to {distinct[-1]:g}; widen it, or take more steps'
+                f'interval={self.interval} holds none of the {len(timesteps)} timesteps from '
+                f'{timesteps[0]:g} to {timesteps[-1]:g}; widen it, or take more steps'
             )
-        noisiest = max(distinct[0], 1)
+        noisiest = max(timesteps[0], 1)
         groups = [inside[i : i + self.every] for i in range(0, len(inside), self.every)]
         return {group[0]: sum(self.schedule(t / noisiest) for t in group) for group in groups}
 
-    def over(self, timesteps: Sequence[float] | None) -> BoundPace:
-        """The pace of one walk."""
+    def over(self, path: Path) -> Callable[[NoiseLevel], float]:
+        """The factor at each level of one walk; 0 where guidance is skipped."""
         if self.is_even:
-            return BoundPace(None)
-        if timesteps is None:
-            raise ValueError(
-                'interval, every and schedule depend on the steps that are taken: '
-                'bind(timesteps=...)'
-            )
-        return BoundPace(self.factors(timesteps), timesteps)
+            return lambda level: 1.0
+        factors = self.factors(path.timesteps)
+        return lambda level: factors.get(path.nearest(level), 0.0)
 
-    def check_fits(self, name: str, scheduler: Walk) -> None:
+    def check_fits(self, name: str, scheduler: Guided) -> None:
         """Refuses an interval outside the process; ``name`` is who has it."""
         if self.interval is None:
             return
@@ -111,46 +106,6 @@ class Pace:
                 f'{end - process.timestep_scale:g}'
             )
 
-    def check_push_only(self, guidance: Guidance) -> None:
-        """Refuses a pace of pushes for guidance that also changes the network's call."""
-        if guidance.changes_network and not self.is_even:
-            raise ValueError(
-                f"part of this {type(guidance).__name__} acts in the network's call and not in "
-                'the step: give interval, every and schedule to its sources instead'
-            )
-
-
-class BoundPace:
-    """The factor on the scale at each step of one walk."""
-
-    def __init__(
-        self, factors: Mapping[float, float] | None, timesteps: Sequence[float] = ()
-    ) -> None:
-        self._factors = factors
-        self._timesteps = timesteps
-
-    def __call__(self, t: Tensor) -> float:
-        """The factor at the timestep that the batch is at; 0 where guidance is skipped.
-
-        Args:
-            t: Timesteps of the batch, all the same, (N,).
-        """
-        if self._factors is None:
-            return 1.0
-        return self._factors.get(nearest(self._timesteps, t), 0.0)
-
-    def step_by_step(self) -> Iterator[float]:
-        """The same for each step in turn."""
-        if self._factors is None:
-            return itertools.repeat(1.0)
-        return (self._factors.get(t, 0.0) for t in self._timesteps)
-
 
 def _is_interval(interval: Sequence[float]) -> bool:
     return isinstance(interval, Sequence) and len(interval) == 2 and interval[0] <= interval[1]
-
-
-def nearest(timesteps: Iterable[float], t: Tensor) -> float:
-    """The step that the batch is at; a tensor holds fractions of timesteps in less precision."""
-    now = float(t[0])
-    return min(timesteps, key=lambda step: abs(step - now))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmagic_adm.guidance.base import BoundGuidance, Denoise, Gradient, Guidance, Scale, Walk
-from mmagic_adm.guidance.pace import BoundPace, Pace
-from mmagic_adm.guidance.source import as_guidance
+from mmagic_adm.denoisers import Denoiser
+from mmagic_adm.guidance.base import (
+    Batch,
+    Form,
+    Guidance,
+    Guide,
+    Guided,
+    Path,
+    Scale,
+    StochasticStep,
+)
+from mmagic_adm.guidance.source import Gradient, source_of
 from mmagic_adm.registry import MODELS
 
 
@@ -68,24 +77,17 @@ class PixelAsParamGuidance(Guidance):
             :class:`~mmagic_adm.guidance.pace.Pace`.
     """
 
-    enters = frozenset({'mean'})
+    forms = frozenset({Form.STEP})
 
     def __init__(
         self, source: dict | Guidance | Gradient, variant: str = 'clsden', **pace: Any
     ) -> None:
-        super().__init__()
+        super().__init__(**pace)
         if variant not in VARIANTS:
             raise ValueError(f'variant is {", ".join(map(repr, VARIANTS))}, not {variant!r}')
-        self.source = as_guidance(source)
-        if not self.source.pushes:
-            raise ValueError(
-                f'PixelAsParamGuidance projects a gradient, and {type(self.source).__name__} has '
-                'none; give it a source that has one'
-            )
-        self.changes_network = self.source.changes_network
+        self.source = source_of('PixelAsParamGuidance', source)
         self.variant = variant
-        self.pace = Pace(**pace)
-        self.pace.check_push_only(self)
+        self.forms = self.forms | (self.source.forms & {Form.DENOISER})
 
     @property
     def num_classes(self) -> int | None:
@@ -99,54 +101,35 @@ class PixelAsParamGuidance(Guidance):
 
     def bind(
         self,
+        path: Path,
         labels: Tensor | None = None,
         scale: Scale | None = None,
-        timesteps: Sequence[float] | None = None,
-    ) -> BoundPixelAsParam | None:
-        """Fixes what stays the same for one batch; None where the source's scale is 0."""
-        bound = self.source.bind(labels, scale, timesteps)
-        if bound is None:
+        device: torch.device | str = 'cpu',
+    ) -> Guide | None:
+        """Guidance of one batch; None where the source's scale is 0."""
+        source = self.source.bind(path, labels, scale, device)
+        if source is None:
             return None
-        return BoundPixelAsParam(bound, VARIANTS[self.variant], self.pace.over(timesteps))
+        return Guide(self, Batch(path, labels, factor=self.pace.over(path), parts=(source,)))
 
-    def check_fits(self, network: nn.Module, scheduler: Walk) -> None:
+    def wrap(self, denoiser: Denoiser, batch: Batch) -> Denoiser:
+        """The denoiser with what the source puts around it."""
+        return batch.parts[0].wrap(denoiser)
+
+    def settle(self, step: StochasticStep, batch: Batch) -> Tensor:
+        """The next sample: what stays of x_t, and the directions without their conflicts."""
+        factor = batch.factor(step.moment.level)
+        if factor == 0 or Form.GRADIENT not in batch.parts[0].forms:
+            return step.mean + step.noise
+        denoising = step.image_share * step.moment.x_0
+        pushed = batch.parts[0].push(step.moment, factor * step.variance)
+        settled = VARIANTS[self.variant](Directions(pushed, denoising, step.noise))
+        return (step.mean - denoising) + sum(settled)
+
+    def check_fits(self, network: Any, scheduler: Guided) -> None:
         """Refuses a network or scheduler that it or its source is not defined for."""
         super().check_fits(network, scheduler)
-        self.pace.check_fits(type(self).__name__, scheduler)
         self.source.check_fits(network, scheduler)
-
-
-class BoundPixelAsParam(BoundGuidance):
-    """The rule with its source for one batch."""
-
-    def __init__(
-        self,
-        source: BoundGuidance,
-        settle: Callable[[Directions], Directions],
-        factor: BoundPace,
-    ) -> None:
-        self.source = source
-        self.settle = settle
-        self.factor = factor
-
-    def denoiser(self, network: Callable[..., Tensor], inputs: dict[str, Tensor]) -> Denoise:
-        """The network's call, with what the source adds to it."""
-        return self.source.denoiser(network, inputs)
-
-    @property
-    def in_step(self) -> BoundPixelAsParam:
-        """This object."""
-        return self
-
-    def shift_step(self, x_t: Tensor, t: Tensor, distribution: Any, terms: Any) -> Tensor:
-        """The next sample: what stays of x_t, and the directions without their conflicts."""
-        factor = self.factor(t)
-        if factor == 0:
-            return terms.kept + terms.denoising + terms.noise
-        weight = factor * distribution.variance
-        pushed = self.source.push(x_t, t, distribution.pred_x0, weight)
-        way = Directions(pushed, terms.denoising, terms.noise)
-        return terms.kept + sum(self.settle(way))
 
 
 def without_conflict(direction: Tensor, other: Tensor) -> Tensor:

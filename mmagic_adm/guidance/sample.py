@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from mmagic_adm.guidance.base import BoundGuidance, Gradient, Guidance, Scale
-from mmagic_adm.guidance.source import as_guidance
+from mmagic_adm.diffusion import NoiseLevel
+from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Moment, Path, Scale
+from mmagic_adm.guidance.source import Gradient, source_of
 from mmagic_adm.registry import MODELS
 
 # As little as a step is guided; guidance would otherwise end with the noise.
@@ -32,7 +33,7 @@ class SampleGuidance(Guidance):
         add_factor: How much is added in the middle of the steps, in units of the first push.
     """
 
-    enters = frozenset({'sample'})
+    forms = frozenset({Form.SAMPLE})
 
     def __init__(
         self,
@@ -45,11 +46,11 @@ class SampleGuidance(Guidance):
             raise ValueError(
                 f'max_guidance and add_factor are 0 or more, not {max_guidance} and {add_factor}'
             )
-        self.source = as_guidance(source)
-        if not self.source.pushes or self.source.changes_network:
+        self.source = source_of('SampleGuidance', source)
+        if Form.DENOISER in self.source.forms:
             raise ValueError(
-                f'SampleGuidance pushes along a gradient, and {type(self.source).__name__} acts '
-                "in the network's call; give it a source that has a gradient alone"
+                f'SampleGuidance pushes along a gradient alone, and {type(self.source).__name__} '
+                'also wraps the denoiser; give it a source that does not'
             )
         self.max_guidance = max_guidance
         self.add_factor = add_factor
@@ -66,22 +67,17 @@ class SampleGuidance(Guidance):
 
     def bind(
         self,
+        path: Path,
         labels: Tensor | None = None,
         scale: Scale | None = None,
-        timesteps: Sequence[float] | None = None,
-    ) -> BoundSampleGuidance | None:
-        """Fixes labels and scale for one batch; None where nothing is to be done.
-
-        Args:
-            labels: Class of each sample, (N,).
-            scale: Factor on the pushes: one number, or one per sample. None is 1.
-            timesteps: Those that guidance will be told, for the source.
-        """
-        scales = torch.as_tensor(self.scale if scale is None else scale)
-        source = self.source.bind(labels, timesteps=timesteps)
-        if source is None or not scales.any():
+        device: torch.device | str = 'cpu',
+    ) -> Guide | None:
+        """Guidance of one batch, whose scale is a factor on the pushes; None where that is 0."""
+        own = super().bind(path, labels, scale, device)
+        source = self.source.bind(path, labels, device=device)
+        if own is None or source is None:
             return None
-        return BoundSampleGuidance(self, source, scales)
+        return Guide(self, replace(own.batch, parts=(source,)))
 
     def strength(self, step: int, num_steps: int) -> float:
         """Length of a step's push in units of the sample's root mean square."""
@@ -89,40 +85,17 @@ class SampleGuidance(Guidance):
         bulge = math.sin(math.pi * step / num_steps) * self.max_guidance * self.add_factor
         return max(falling, LEAST_STRENGTH) + bulge
 
-
-class BoundSampleGuidance(BoundGuidance):
-    """A :class:`SampleGuidance` with the labels and scales of one batch."""
-
-    def __init__(self, rule: SampleGuidance, source: BoundGuidance, scales: Tensor) -> None:
-        self.rule = rule
-        self.source = source
-        self.scales = scales
-
-    @property
-    def in_step(self) -> BoundSampleGuidance:
-        """This object: a rule with ``shift_sample``."""
-        return self
-
-    def shift_sample(
-        self, x: Tensor, x_hat: Tensor, t: Tensor, step: int, num_steps: int
+    def push_sample(
+        self, x: Tensor, x_hat: Tensor, level: NoiseLevel, step: int, num_steps: int, batch: Batch
     ) -> Tensor:
-        """The sample to go on with.
-
-        Args:
-            x: The samples so far, (N, C, H, W).
-            x_hat: The same with the noise that this step adds.
-            t: Timesteps of as much noise as ``x_hat`` has, (N,).
-            step: Which step it is, counted from 0.
-            num_steps: How many there are.
-        """
+        """The sample to go on with."""
         size = root_mean_square(x)
         image = (x / size.clamp(min=1)).float()
         # In float64, in which the squares of small gradients are not yet 0.
-        gradient = self.source.push(image, t, image, 1.0).double()
+        gradient = batch.parts[0].push(Moment(image, level, image)).double()
         steepness = root_mean_square(gradient)
         direction = gradient / steepness.clamp(min=torch.finfo(torch.float64).tiny)
-        scales = self.scales.to(x.device, x.dtype).view(-1, *[1] * (x.ndim - 1))
-        push = self.rule.strength(step, num_steps) * scales * size * direction
+        push = self.strength(step, num_steps) * batch.scales * size * direction
         return x_hat + push.to(x_hat.dtype)
 
 

@@ -1,103 +1,53 @@
-"""Sources that have a gradient: of a score of theirs, or given as a function."""
+"""Guidance that has a gradient: of a score of its own, or given as a function."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from mmagic_adm.guidance.base import BoundGuidance, Gradient, Guidance, Scale, Walk
-from mmagic_adm.guidance.pace import Pace
+from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Moment, Path
 from mmagic_adm.registry import MODELS, SCOPE
+
+Gradient = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Maps (x_t, t, pred_x0) to the gradient of a log-probability."""
 
 
 class Source(Guidance):
-    """Guidance with a gradient, which schedulers mix in by their default rule.
+    """Guidance with a gradient, which schedulers mix in by their default rule."""
 
-    Args:
-        scale: Factor on the gradient.
-        **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
-    """
-
-    pushes = True
+    forms = frozenset({Form.GRADIENT})
 
     # Whether the gradient of some samples can be had without the others.
     splits: ClassVar[bool] = True
-
-    def __init__(self, scale: float = 1.0, **pace: Any) -> None:
-        super().__init__()
-        self.scale = scale
-        self.pace = Pace(**pace)
 
     def gradient(self, x_t: Tensor, t: Tensor, pred_x0: Tensor, labels: Tensor | None) -> Tensor:
         """Gradient of each sample's log-probability (up to a constant), (N, C, H, W)."""
         raise NotImplementedError
 
-    def bind(
-        self,
-        labels: Tensor | None = None,
-        scale: Scale | None = None,
-        timesteps: Sequence[float] | None = None,
-    ) -> BoundSource | None:
-        """Fixes what stays the same for one batch; None where every scale is 0."""
-        bound = BoundSource(self, labels, self.scale if scale is None else scale, timesteps)
-        return bound if bound.is_active else None
-
-    def check_fits(self, network: nn.Module, scheduler: Walk) -> None:
-        """Refuses a network or scheduler that it is not defined for."""
-        super().check_fits(network, scheduler)
-        self.pace.check_fits(type(self).__name__, scheduler)
-
-
-class BoundSource(BoundGuidance):
-    """A :class:`Source` with the labels and scales of one batch: a function for the gradient."""
-
-    def __init__(
-        self,
-        source: Source,
-        labels: Tensor | None,
-        scale: Scale,
-        timesteps: Sequence[float] | None = None,
-    ) -> None:
-        self.source = source
-        self.labels = labels
-        self.scales = torch.as_tensor(scale, dtype=torch.float32).cpu()
-        self.is_active = bool(self.scales.any())
-        self.factor = source.pace.over(timesteps)
-
-    @property
-    def in_step(self) -> Any | None:
-        """This object."""
-        return self
-
-    def __call__(self, x_t: Tensor, t: Tensor, pred_x0: Tensor) -> Tensor:
-        """The gradient times the scales; zero, at no cost, where guidance is skipped."""
-        factor, of = self.factor(t), self.source.gradient
+    def push(self, moment: Moment, weight: Tensor | float, batch: Batch) -> Tensor:
+        """The gradient times the scale and the weight; zero, at no cost, where it is skipped."""
+        factor, rows, (x_t, level, x_0) = batch.factor(moment.level), batch.rows, moment
         if factor == 0:
             return torch.zeros_like(x_t)
-        if self.scales.ndim == 0:
-            return of(x_t, t, pred_x0, self.labels) * (factor * self.scales.item())
-        scales = factor * self.scales.to(x_t.device).view(-1, *[1] * (x_t.ndim - 1))
-        if not self.source.splits:
-            return of(x_t, t, pred_x0, self.labels) * scales
+        scales = factor * batch.scales
+        if rows is None or not self.splits:
+            t = batch.timesteps(level, x_t)
+            return weight * (self.gradient(x_t, t, x_0, batch.labels) * scales)
         # Samples that are not pushed are not looked at.
-        rows = self.scales.nonzero().flatten().to(x_t.device)
-        labels = None if self.labels is None else self.labels[rows]
-        pushed = of(x_t[rows], t[rows], pred_x0[rows], labels) * scales[rows]
-        return torch.zeros_like(x_t).index_copy(0, rows, pushed.to(x_t.dtype))
-
-    def push(self, x_t: Tensor, t: Tensor, pred_x0: Tensor, weight: Tensor | float) -> Tensor:
-        """The gradient times the scales and a rule's weight."""
-        return weight * self(x_t, t, pred_x0)
+        seen, labels = x_t[rows], None if batch.labels is None else batch.labels[rows]
+        pushed = self.gradient(seen, batch.timesteps(level, seen), x_0[rows], labels)
+        pushed = (pushed * scales[rows]).to(x_t.dtype)  # type: ignore[index]
+        return weight * torch.zeros_like(x_t).index_copy(0, rows, pushed)
 
 
 class GradientSource(Source):
     """A source that differentiates a score, one number per sample.
 
     Subclasses define :meth:`score`. Its gradient is taken with respect to the noisy image, or to
-    the image that the network predicts, as ``looks_at`` says. See :class:`Source` for the
+    the image that the network predicts, as ``looks_at`` says. See :class:`Guidance` for the
     arguments.
     """
 
@@ -113,7 +63,7 @@ class GradientSource(Source):
         # Autograd has to work although sampling runs without it, in inference mode even.
         with torch.inference_mode(False), torch.enable_grad():
             x = x.detach().clone().requires_grad_()
-            t = t.clone() if t.stride(0) else t[:1].clone().expand(len(t))  # still shared
+            t = t[:1].clone().expand(len(t))  # still shared
             labels = None if labels is None else labels.clone()
             scores = self.score(x, t, labels)
             if scores.shape != (len(x),):
@@ -141,7 +91,7 @@ class GivenGradient(Source):
     """A gradient that is given as a function.
 
     Args:
-        function: ``(x_t, t, pred_x0) -> gradient``, as a scheduler's ``step`` takes it.
+        function: ``(x_t, t, pred_x0) -> gradient``.
         scale: Factor on the gradient.
         **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
     """
@@ -154,7 +104,15 @@ class GivenGradient(Source):
 
     def gradient(self, x_t: Tensor, t: Tensor, pred_x0: Tensor, labels: Tensor | None) -> Tensor:
         """What the function gives for the whole batch."""
-        return self.function(x_t, t, pred_x0)
+        gradient: Any = self.function(x_t, t, pred_x0)
+        if not isinstance(gradient, Tensor) or gradient.shape != x_t.shape:
+            is_tensor = isinstance(gradient, Tensor)
+            got = (*gradient.shape,) if is_tensor else type(gradient).__name__
+            name = getattr(self.function, '__name__', type(self.function).__name__)
+            raise ValueError(
+                f'Guidance by {name} must return a tensor of shape {(*x_t.shape,)}, got {got}'
+            )
+        return gradient.to(x_t.dtype)
 
 
 def as_guidance(part: dict | Guidance | Gradient) -> Guidance:
@@ -162,3 +120,32 @@ def as_guidance(part: dict | Guidance | Gradient) -> Guidance:
     if isinstance(part, dict):
         return MODELS.build({'_scope_': SCOPE, **part})
     return part if isinstance(part, Guidance) else GivenGradient(part)
+
+
+def as_guide(guidance: Guide | Gradient | None, path: Path, device: torch.device) -> Guide | None:
+    """What a step is guided by: guidance of a batch, or a function that gives a gradient."""
+    if guidance is None or isinstance(guidance, Guide):
+        return guidance
+    if isinstance(guidance, nn.Module) or not callable(guidance):
+        raise TypeError(
+            f'{type(guidance).__name__} cannot guide a step, which takes what bind() of a guidance '
+            'gives, or a plain callable (x_t, t, pred_x0) -> gradient'
+        )
+    return GivenGradient(guidance).bind(path, device=device)
+
+
+def source_of(rule: str, source: dict | Guidance | Gradient) -> Guidance:
+    """Guidance that a rule takes its gradient from.
+
+    Args:
+        rule: What the rule is called.
+        source: The guidance, its config, or a function that gives the gradient.
+    """
+    built = as_guidance(source)
+    if Form.GRADIENT not in built.forms:
+        acts: Sequence[str] = [form.value for form in built.forms]
+        raise ValueError(
+            f'{rule} takes a gradient from its source, and {type(built).__name__} has none: it '
+            f'{" and ".join(acts)}; give it a source that has one'
+        )
+    return built

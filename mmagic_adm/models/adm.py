@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,9 +14,17 @@ from torch import Tensor, nn
 
 from mmagic_adm.checkpoints.loading import load_network
 from mmagic_adm.checkpoints.runner import recognise_on_load
+from mmagic_adm.denoisers import (
+    ClippedDenoiser,
+    Denoiser,
+    FiniteWatch,
+    PreconditionedNetwork,
+    make_denoiser,
+)
 from mmagic_adm.diffusion import randn_samples
+from mmagic_adm.guidance import Guidance, Guide, Path
 from mmagic_adm.guidance.assembly import build_guidance
-from mmagic_adm.guidance.base import BoundGuidance, Guidance, Scale
+from mmagic_adm.guidance.base import Scale
 from mmagic_adm.guidance.classifier import freeze
 from mmagic_adm.models.batch import (
     Labels,
@@ -28,12 +37,12 @@ from mmagic_adm.models.batch import (
 )
 from mmagic_adm.models.compiled import time_call
 from mmagic_adm.models.data_samples import as_data_samples, infer_arguments
-from mmagic_adm.models.denoisers import fitted_to
 from mmagic_adm.models.diffusion_loss import DiffusionLoss
 from mmagic_adm.models.profiled import ProfiledModel
-from mmagic_adm.models.sampling import Trajectory, Watcher, follow, reverse_process
+from mmagic_adm.models.sampling import Trajectory, Watcher, evaluating, follow
 from mmagic_adm.models.scheduler_choice import build_scheduler
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
+from mmagic_adm.schedulers import DDIMScheduler, EDMHeunScheduler, Scheduler
 
 # x_T has unit variance; no entry of a normal tensor of any size comes near this.
 IMPLAUSIBLE_NOISE = 20.0
@@ -47,12 +56,12 @@ class AblatedDiffusionModel(ProfiledModel):
         unet: Config of the network, or the network.
         diffusion_scheduler: Config of the scheduler, or the scheduler.
         classifier: Config of a noise-aware classifier to guide with, or the classifier.
-        classifier_scale: Scale of its guidance.
+        classifier_scale: Scale of its guidance; None is 1.
         guidance: Config of another guidance, which may use the classifier too.
         num_inference_steps: Steps that ``infer`` takes where it is not told: a number, or a spec
             of the scheduler's. None takes every step of the training process.
-        loss_type: What training minimises; see :class:`DiffusionLoss`.
-        timestep_sampler: How training picks timesteps; see :class:`DiffusionLoss`.
+        loss_type: What training minimises; see :class:`DiffusionLoss`, whose default None is.
+        timestep_sampler: How training picks timesteps; likewise.
         loss: Config of another loss than :class:`DiffusionLoss`, or the loss.
         data_preprocessor: Config of what brings data to the device and into range.
         rgb2bgr: Whether samples come out in BGR, as OpenCV and MMagic's metrics have it.
@@ -73,11 +82,11 @@ class AblatedDiffusionModel(ProfiledModel):
         unet: dict | nn.Module,
         diffusion_scheduler: dict | Any,
         classifier: dict | nn.Module | None = None,
-        classifier_scale: float = 1.0,
+        classifier_scale: float | None = None,
         guidance: dict | Guidance | None = None,
         num_inference_steps: int | str | None = None,
-        loss_type: str = 'rescaled_mse',
-        timestep_sampler: str | dict = 'uniform',
+        loss_type: str | None = None,
+        timestep_sampler: str | dict | None = None,
         loss: dict | Callable[..., dict[str, Tensor]] | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         rgb2bgr: bool = False,
@@ -99,13 +108,8 @@ class AblatedDiffusionModel(ProfiledModel):
         self.diffusion_scheduler = build_part(DIFFUSION_SCHEDULERS, diffusion_scheduler)
         self._scheduler_config = diffusion_scheduler
         self.num_inference_steps = num_inference_steps
-        process = self.diffusion_scheduler.full_process
-        self.loss = (
-            DiffusionLoss(process, loss_type, timestep_sampler)
-            if loss is None
-            else build_part(MODELS, loss)
-        )
-        self.classifier_scale = classifier_scale
+        self.loss = self._build_loss(loss, loss_type=loss_type, timestep_sampler=timestep_sampler)
+        self.classifier_scale = 1.0 if classifier_scale is None else classifier_scale
         self.guidance = build_guidance(guidance, self.classifier, classifier_scale)
         self.rgb2bgr = rgb2bgr
         self.use_fp16 = use_fp16
@@ -154,12 +158,13 @@ class AblatedDiffusionModel(ProfiledModel):
         num_inference_steps: int | str | None = None,
         labels: Labels = None,
         classifier_scale: Scale | None = None,
-        scheduler_kwargs: dict | None = None,
+        scheduler_kwargs: dict | Scheduler | None = None,
         seeds: Seeds = None,
         show_progress: bool = False,
         return_trajectory: int | None = None,
         on_step: Watcher | None = None,
         network_inputs: Mapping[str, Tensor] | None = None,
+        start_image: Tensor | None = None,
         skip_steps: int = 0,
         reuse_every: int | None = None,
     ) -> dict[str, Any]:
@@ -175,14 +180,16 @@ class AblatedDiffusionModel(ProfiledModel):
             classifier_scale: Scale of the guidance; 0 samples without it, at no cost.
             scheduler_kwargs: Another scheduler: without ``type``, what to change in the config of
                 the model's own; with it, another kind, for the process the network was trained on.
+                Or a scheduler.
             seeds: Seed of each sample; from a number they are counted up. Sample and seed belong
                 together, whatever the batch. None draws them.
             show_progress: Whether to show a progress bar.
             return_trajectory: Keep every k-th step, to be returned as ``trajectory``.
             on_step: Called with each :class:`~mmagic_adm.models.sampling.Step`.
             network_inputs: What the network is given besides, by the names of its arguments.
-            skip_steps: Steps to leave out at the start. ``init_image`` is then no pure noise, but
-                as noisy as it would be after them.
+            start_image: Images to start from instead of noise, (N, C, H, W) in [-1, 1]: noised to
+                what samples are after the steps that are left out.
+            skip_steps: Steps to leave out at the start, with ``start_image``.
             reuse_every: Compute the inner levels of the U-Net in every k-th call only; None takes
                 the config's.
 
@@ -194,42 +201,75 @@ class AblatedDiffusionModel(ProfiledModel):
         scheduler = self.make_scheduler(scheduler_kwargs)
         steps = num_inference_steps if num_inference_steps is not None else self.num_inference_steps
         scheduler.set_timesteps(steps)
+        if skip_steps and start_image is None:
+            raise ValueError('skip_steps goes with start_image: noise has no steps behind it')
         network_inputs = network_inputs or {}
         count = count_samples(
             batch_size,
             init_image=init_image,
+            start_image=start_image,
             labels=labels,
             seeds=seeds,
             scale=classifier_scale,
             **network_inputs,
         )
         batch = self._make_batch(seeds, labels, count)
-        walked = scheduler.guidance_timesteps[skip_steps:]
-        guidance = self._bind_guidance(batch, classifier_scale, walked)
-        sample = scheduler.init_noise(self._start(init_image, batch))
+        path = Path(scheduler.calls(skip_steps), scheduler.full_process)
+        guide = self._bind_guidance(batch, classifier_scale, path)
+        if guide is not None:
+            self._check_parts(scheduler)
+        sample = self._start(init_image, start_image, batch, scheduler, skip_steps)
         trajectory = None if return_trajectory is None else Trajectory(return_trajectory)
-
         watchers: list[Watcher] = [watch for watch in (trajectory, on_step) if watch is not None]
-        network = fitted_to(scheduler, self.unet, self.diffusion_scheduler.full_process)
-        inputs = self._inputs(batch, network_inputs)
-        timing = functools.partial(time_call, network, sample, inputs)
-        self.settle(len(batch), len(walked), timing)
-        walk = reverse_process(
-            guidance.denoiser(network, inputs),
-            scheduler,
+
+        watch, inputs = FiniteWatch(), self._inputs(batch, network_inputs)
+        denoiser = self.denoiser(scheduler, guide, watch, **inputs)
+        walk = scheduler.walk(
+            denoiser,
             sample,
-            guidance.in_step,
-            batch.generators,
-            skip_steps,
+            guidance=guide and guide.in_step,
+            generators=batch.generators,
+            skip=skip_steps,
         )
-        with self.computing(self.unet, reuse_every):
-            sample = follow(walk, watchers, show_progress and is_main_process())
+        with evaluating(self):
+            timing = functools.partial(time_call, self.unet, sample, inputs)
+            self.settle(len(batch), len(path.levels), timing)
+            with self.computing(self.unet, reuse_every):
+                sample = follow(walk, watchers, show_progress and is_main_process())
+        watch.close()
         result: dict[str, Any] = dict(
             samples=self._finish(sample), labels=batch.labels, seeds=batch.seeds
         )
         if trajectory is not None:
             result['trajectory'] = trajectory.as_dict()
         return result
+
+    @property
+    def process(self) -> Any:
+        """The discrete process that the network was trained on, if it is told timesteps."""
+        return self.diffusion_scheduler.process_for(self.unet)
+
+    def denoiser(
+        self,
+        scheduler: Scheduler | None = None,
+        guide: Guide | None = None,
+        watch: FiniteWatch | None = None,
+        **inputs: Any,
+    ) -> Denoiser:
+        """The network as samplers ask for it.
+
+        Args:
+            scheduler: Who asks; whether images are clipped is up to it.
+            guide: Guidance, which may wrap the denoiser.
+            watch: Sees to it that the network's output is finite.
+            **inputs: What the network is given besides, one row for each sample.
+        """
+        process = self.process if scheduler is None else scheduler.process_walked(self.process)
+        denoiser = make_denoiser(self.unet, process, inputs, watch)
+        if guide is not None:
+            denoiser = guide.wrap(denoiser)
+        clips = scheduler is not None and scheduler.clip_sample
+        return ClippedDenoiser(denoiser) if clips else denoiser
 
     def forward(
         self,
@@ -289,32 +329,60 @@ class AblatedDiffusionModel(ProfiledModel):
             check_labels(labels, self.num_classes)
         return make_batch(resolve_seeds(seeds, count), labels, self.num_classes, self.device)
 
-    def _bind_guidance(
-        self, batch: SampleBatch, scale: Scale | None, timesteps: Sequence[float]
-    ) -> BoundGuidance:
-        if self.guidance is None:
-            if scale is not None and bool(torch.as_tensor(scale).any()):
-                raise ValueError(
-                    f'classifier_scale is {scale}, but this model has neither classifier nor '
-                    'guidance; give one in its config, or a scale of 0'
-                )
-            return BoundGuidance()
-        return self.guidance.bind(batch.labels, scale, timesteps) or BoundGuidance()
+    def _bind_guidance(self, batch: SampleBatch, scale: Scale | None, path: Path) -> Guide | None:
+        if self.guidance is not None:
+            return self.guidance.bind(path, batch.labels, scale, self.device)
+        if scale is not None and bool(torch.as_tensor(scale).any()):
+            raise ValueError(
+                f'classifier_scale is {scale}, but this model has neither classifier nor '
+                'guidance; give one in its config, or a scale of 0'
+            )
+        return None
 
-    def _start(self, init_image: Tensor | None, batch: SampleBatch) -> Tensor:
-        size = self.unet.image_size
-        shape = (len(batch), self.unet.in_channels, size, size)
-        if init_image is None:
+    def _start(
+        self,
+        noise: Tensor | None,
+        images: Tensor | None,
+        batch: SampleBatch,
+        scheduler: Scheduler,
+        skip: int,
+    ) -> Tensor:
+        """What the walk starts from, in the form that its scheduler takes."""
+        noise = self._noise(noise, batch)
+        if images is None:
+            return scheduler.init_noise(noise)
+        return scheduler.noised(self.checked(images).expand(noise.shape), noise, skip)
+
+    def _noise(self, given: Tensor | None, batch: SampleBatch) -> Tensor:
+        shape = (len(batch), *self._shape)
+        if given is None:
             return randn_samples(shape, batch.generators, device=self.device)
-        given = tuple(init_image.shape)
-        if given[1:] != shape[1:] or given[0] not in (1, shape[0]):
-            raise ValueError(f'init_image has shape {given}, this model starts from {shape}')
-        if not init_image.is_floating_point() or init_image.abs().max() > IMPLAUSIBLE_NOISE:
+        if tuple(given.shape[1:]) != shape[1:] or len(given) not in (1, len(batch)):
+            raise ValueError(
+                f'init_image has shape {tuple(given.shape)}, this model starts from {shape}'
+            )
+        if not given.is_floating_point() or given.abs().max() > IMPLAUSIBLE_NOISE:
             raise ValueError(
                 'init_image is the noise x_T, of mean 0 and variance 1; this one is '
-                f'{init_image.dtype} with values from {init_image.min()} to {init_image.max()}'
+                f'{given.dtype} with values from {given.min()} to {given.max()}'
             )
-        return init_image.to(self.device, torch.float32).expand(shape)
+        return given.to(self.device, torch.float32).expand(shape)
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return self.unet.in_channels, self.unet.image_size, self.unet.image_size
+
+    def checked(self, images: Tensor) -> Tensor:
+        """Images in the form that the model takes, (N, C, H, W) in [-1, 1]; refuses others."""
+        if images.ndim != 4 or tuple(images.shape[1:]) != self._shape:
+            listed = ', '.join(map(str, ('N', *self._shape)))
+            raise ValueError(f'images have shape {tuple(images.shape)}; the model wants ({listed})')
+        if images.abs().max() > 1.001:
+            raise ValueError(
+                f'images have values from {images.min():g} to {images.max():g}; they should be in '
+                '[-1, 1]'
+            )
+        return images.to(self.device, torch.float32)
 
     def _finish(self, sample: Tensor) -> Tensor:
         sample = sample.float().clamp(-1, 1)
@@ -323,21 +391,48 @@ class AblatedDiffusionModel(ProfiledModel):
     def start_of(self, seeds: Sequence[int], labels: Labels = None) -> tuple[SampleBatch, Tensor]:
         """What these seeds' samples start from: their labels, drawn where not given, and noise."""
         batch = self._make_batch(seeds, labels, len(seeds))
-        return batch, self._start(None, batch)
+        return batch, self._noise(None, batch)
 
-    def make_scheduler(self, changes: dict | None = None) -> Any:
-        """The model's scheduler, or another for the process that the network was trained on.
+    def make_scheduler(self, changes: dict | Scheduler | None = None) -> Scheduler:
+        """A scheduler for one walk: the model's, or another for the process it was trained on.
 
         Args:
             changes: See ``scheduler_kwargs`` of :meth:`infer`.
         """
-        if changes is None:
-            return self.diffusion_scheduler
+        if changes is None or isinstance(changes, Scheduler):
+            return copy.copy(changes or self.diffusion_scheduler)
         scheduler = build_scheduler(
-            changes, self._scheduler_config, self.diffusion_scheduler.full_process, self.unet
+            changes, self._scheduler_config, self.diffusion_scheduler.full_process
         )
         self._check_parts(scheduler)
         return scheduler
+
+    def ode(self) -> DDIMScheduler | EDMHeunScheduler:
+        """A scheduler without randomness, whose way can be walked from noise and to it."""
+        own = self.diffusion_scheduler
+        if isinstance(self.unet, PreconditionedNetwork):
+            if isinstance(own, EDMHeunScheduler):
+                return EDMHeunScheduler(own.sigma_min, own.sigma_max, own.rho)
+            return EDMHeunScheduler()
+        process = self.process
+        # Clipping the prediction on the way would lose what the way back needs.
+        return DDIMScheduler(
+            process.num_train_timesteps,
+            process.betas,
+            process.prediction_type,
+            process.variance_type,
+            clip_sample=False,
+            rescale_timesteps=process.timestep_scale != 1,
+        )
+
+    def _build_loss(self, loss: Any, **settings: Any) -> Callable[..., dict[str, Tensor]]:
+        given = {name: value for name, value in settings.items() if value is not None}
+        if loss is None:
+            return DiffusionLoss(self.process, **given)
+        if given:
+            kind = loss['type'] if isinstance(loss, dict) else type(loss).__name__
+            raise ValueError(f'{" and ".join(given)} are of DiffusionLoss; {kind} takes its own')
+        return build_part(MODELS, loss)
 
     def _check_parts(self, scheduler: Any) -> None:
         if self.guidance is not None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from mmagic_adm.checkpoints.named_configs import find_config
 from mmagic_adm.models.adm import AblatedDiffusionModel
-from mmagic_adm.models.batch import Labels, Seeds
+from mmagic_adm.models.batch import Labels, Seeds, count_samples, resolve_seeds
 from mmagic_adm.models.data_preprocessor import as_uint8
 from mmagic_adm.models.data_samples import as_data_samples, infer_arguments
 from mmagic_adm.models.upsampling import AblatedUpsamplingModel
@@ -58,6 +58,7 @@ class CascadedDiffusionModel(BaseModel):
             if not isinstance(model, AblatedUpsamplingModel):
                 raise ValueError(f'{type(model).__name__} is not an upsampling model')
         self._check_sizes()
+        self._check_classes()
         for model in self.stages if profile is not None else ():
             model.use_profile(profile)
 
@@ -73,8 +74,8 @@ class CascadedDiffusionModel(BaseModel):
 
     @property
     def num_classes(self) -> int | None:
-        """Classes that labels choose from."""
-        return self.stages[0].num_classes
+        """Classes that labels choose from: those of the first stage that has any."""
+        return next((stage.num_classes for stage in self.stages if stage.num_classes), None)
 
     @property
     def rgb2bgr(self) -> bool:
@@ -114,26 +115,28 @@ class CascadedDiffusionModel(BaseModel):
             classifier_scale=classifier_scale,
             scheduler_kwargs=scheduler_kwargs,
         )
+        self._check_labels(labels)
+        count = count_samples(batch_size, labels=labels, seeds=seeds)
+        seeds = resolve_seeds(seeds, count)
         outputs: list[dict[str, Any]] = []
         for k, (stage, own) in enumerate(zip(self.stages, settings, strict=True)):
             if stage.guidance is None:
                 own = {**own, 'classifier_scale': None}
+            request: dict[str, Any] = dict(
+                labels=None if stage.num_classes is None else labels,
+                seeds=[(seed + k * SEED_STRIDE) % 2**32 for seed in seeds],
+            )
             if outputs:
-                first, last = outputs[0], outputs[-1]
-                request: dict[str, Any] = dict(
-                    low_res=as_uint8(last['samples']),
-                    labels=first['labels'],
-                    seeds=[(seed + k * SEED_STRIDE) % 2**32 for seed in first['seeds']],
-                )
-            else:
-                request = dict(batch_size=batch_size, labels=labels, seeds=seeds)
+                request['low_res'] = as_uint8(outputs[-1]['samples'])
             outputs.append(stage.to(self.device).infer(**request, **own, **kwargs))
+            if outputs[-1]['labels'] is not None:
+                labels = outputs[-1]['labels']  # drawn once, for all stages
             if offload:
                 stage.to('cpu')
         return {
             **outputs[-1],
-            'labels': outputs[0]['labels'],
-            'seeds': outputs[0]['seeds'],
+            'labels': labels,
+            'seeds': seeds,
             'stages': [output['samples'] for output in outputs],
         }
 
@@ -165,6 +168,25 @@ class CascadedDiffusionModel(BaseModel):
             for own, entry in zip(per_stage, value, strict=True):
                 own[name] = entry
         return per_stage
+
+    def _check_labels(self, labels: Labels) -> None:
+        """Refuses to draw the class of images that are there already."""
+        if labels is not None or self.base.num_classes is not None:
+            return
+        for stage in self.stages:
+            if stage.num_classes is not None:
+                raise ValueError(
+                    f'an upsampler of this cascade is conditional on {stage.num_classes} classes, '
+                    'and its base knows none: say which the images are of, labels=...'
+                )
+
+    def _check_classes(self) -> None:
+        known = {stage.num_classes for stage in self.stages if stage.num_classes}
+        if len(known) > 1:
+            raise ValueError(
+                'the stages of a cascade have the same classes; these have '
+                f'{" and ".join(map(str, sorted(known)))}'
+            )
 
     def _check_sizes(self) -> None:
         for small, large in itertools.pairwise(self.stages):

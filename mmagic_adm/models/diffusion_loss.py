@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from mmagic_adm.diffusion import (
     LossSecondMomentTimestepSampler,
     TimestepSampler,
     UniformTimestepSampler,
+    training_losses,
 )
 from mmagic_adm.diffusion.losses import LOSS_TYPES
 
@@ -43,8 +43,8 @@ class DiffusionLoss:
     ) -> None:
         if loss_type not in LOSS_TYPES:
             raise ValueError(f'loss_type is one of {", ".join(LOSS_TYPES)}, not {loss_type!r}')
-        self.process = copy.copy(process)
-        self.process.loss_type = loss_type
+        self.process = process
+        self.loss_type = loss_type
         self.timestep_sampler = _build_sampler(timestep_sampler, process.num_timesteps)
 
     def __call__(
@@ -61,7 +61,7 @@ class DiffusionLoss:
             ``loss``, to be minimised, and its parts for the log.
         """
         t, weights, noise = self.draw(images)
-        terms = self.process.training_losses(network, images, t, noise, **inputs)
+        terms = training_losses(self.process, network, images, t, noise, self.loss_type, **inputs)
         self.timestep_sampler.update(t, terms['loss'].detach())
         self._log_by_quarter(t, terms['loss'].detach())
         return {name: (term * weights).mean() for name, term in terms.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmagic_adm.models.denoisers import EDMPrecond
+from mmagic_adm.denoisers import EDMPrecond
 from mmagic_adm.registry import MODELS
 
 

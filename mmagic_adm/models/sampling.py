@@ -1,72 +1,33 @@
-"""The reverse process: from noise to images, one step of the scheduler after another."""
+"""Follows a walk to its end: shows its steps, keeps some, and leaves the model as it was."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from mmagic_adm.guidance.base import Denoise
-from mmagic_adm.schedulers.base import Scheduler, Timestep
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the reverse process, as handed to who watches it.
-
-    Attributes:
-        index: Steps taken before this one.
-        total: Steps in all.
-        timestep: Entry of the scheduler's timesteps that was left.
-        sample: The less noisy batch, (N, C, H, W).
-        pred_x0: What the network believes the batch becomes.
-    """
-
-    index: int
-    total: int
-    timestep: Timestep
-    sample: Tensor
-    pred_x0: Tensor
-
+from mmagic_adm.schedulers import Step
 
 Watcher = Callable[[Step], None]
 
 
-def reverse_process(
-    denoise: Denoise,
-    scheduler: Scheduler,
-    sample: Tensor,
-    guidance: Any | None = None,
-    generators: Sequence[torch.Generator] | None = None,
-    skip: int = 0,
-) -> Iterator[Step]:
-    """Walks from x_T to x_0.
-
-    Args:
-        denoise: The network's call, (x, timesteps) -> output.
-        scheduler: With its timesteps set.
-        sample: x_T in the scheduler's space.
-        guidance: What the scheduler's ``step`` takes.
-        generators: One per sample, for the steps' noise.
-        skip: Steps to leave out at the start; the sample is as noisy as after them.
-
-    Yields:
-        Each step after it was taken; the last one holds the images.
-    """
-    if not 0 <= skip < len(scheduler.timesteps):
-        raise ValueError(f'of {len(scheduler.timesteps)} steps, {skip} cannot be left out')
-    timesteps = scheduler.timesteps[skip:]
-    for index, t in enumerate(timesteps):
-        sample = scheduler.prepare(sample, t, guidance=guidance, generator=generators)
-        level = torch.as_tensor(scheduler.network_timestep(t), device=sample.device)
-        model_output = denoise(scheduler.network_input(sample, t), level.expand(len(sample)))
-        output = scheduler.step(model_output, t, sample, guidance=guidance, generator=generators)
-        sample = output.prev_sample
-        yield Step(index, len(timesteps), t, sample, output.pred_original_sample)
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """While this lasts, a model and all in it are in evaluation mode; then as they were."""
+    trained = [module for module in model.modules() if module.training]
+    # Not by train(), which tells a model that it is being trained.
+    for module in trained:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in trained:
+            module.training = True
 
 
 def follow(walk: Iterator[Step], watchers: Sequence[Watcher], show_progress: bool) -> Tensor:

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
-from torch import nn
-
 from mmagic_adm.diffusion import GaussianDiffusion
-from mmagic_adm.models.denoisers import Denoiser
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, build_part
 
 # What describes the network's training; another scheduler must not fall back to its defaults.
@@ -25,7 +22,6 @@ def build_scheduler(
     changes: Mapping[str, Any],
     own: Mapping[str, Any] | Any,
     process: GaussianDiffusion,
-    network: nn.Module,
 ) -> Any:
     """The scheduler that a config with changes describes.
 
@@ -34,7 +30,6 @@ def build_scheduler(
             of scheduler, which takes what describes the network's training from there.
         own: Config of the model's scheduler.
         process: The process that the model's scheduler walks, over all timesteps.
-        network: The network to be sampled from.
     """
     if not isinstance(own, dict):
         raise ValueError(
@@ -45,8 +40,6 @@ def build_scheduler(
         return build_part(DIFFUSION_SCHEDULERS, {**own, **changes})
     taken = signature(DIFFUSION_SCHEDULERS.get(changes['type'])).parameters
     kept = {key: own[key] for key in TRAINED_PROCESS if key in own and key in taken}
-    if isinstance(network, Denoiser) and 'prediction_type' in taken:
-        kept |= dict(prediction_type='start_x', variance_type='fixed_small')
     # The numbers, as what a schedule's name stands for may differ between schedulers.
     kept['beta_schedule'] = process.betas.tolist()
     return build_part(DIFFUSION_SCHEDULERS, {**kept, **changes})

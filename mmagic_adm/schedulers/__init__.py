@@ -1,11 +1,11 @@
-"""One reverse step each: ancestral, implicit, and whatever diffusers ships."""
+"""The samplers, each with its walk from noise to an image; and whatever solver diffusers ships."""
 
-from mmagic_adm.schedulers.base import DiscreteScheduler, Scheduler, StepOutput
+from mmagic_adm.schedulers.base import Scheduler, Step, StepNoise
 from mmagic_adm.schedulers.ddim import DDIMScheduler
 from mmagic_adm.schedulers.ddpm import DDPMScheduler
 from mmagic_adm.schedulers.diffusers_scheduler import DiffusersScheduler
+from mmagic_adm.schedulers.discrete import DiscreteScheduler, StepOutput
 from mmagic_adm.schedulers.edm import EDMHeunScheduler
-from mmagic_adm.schedulers.guided import check_guidance, gradient_of
 
 __all__ = [
     'DDIMScheduler',
@@ -14,7 +14,7 @@ __all__ = [
     'DiscreteScheduler',
     'EDMHeunScheduler',
     'Scheduler',
+    'Step',
+    'StepNoise',
     'StepOutput',
-    'check_guidance',
-    'gradient_of',
 ]

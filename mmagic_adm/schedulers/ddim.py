@@ -1,23 +1,24 @@
 """Implicit sampling: few steps, with no noise or little, and the way back from image to noise."""
 
-import torch
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
 
 from mmagic_adm.diffusion import (
     Generators,
     NoiseLevel,
     NoiseSchedule,
+    Prediction,
     at_least_float32,
     has_even_spacing,
 )
+from mmagic_adm.guidance.base import Guide, Moment
+from mmagic_adm.guidance.source import Gradient
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
-from mmagic_adm.schedulers.base import (
-    DiscreteScheduler,
-    StepOutput,
-    Timestep,
-    in_type_of,
-    step_noise,
-)
-from mmagic_adm.schedulers.guided import Guidance
+from mmagic_adm.schedulers.base import Denoise, StepNoise
+from mmagic_adm.schedulers.discrete import DiscreteScheduler, StepOutput, Timestep, in_type_of
 
 
 @DIFFUSION_SCHEDULERS.register_module()
@@ -38,8 +39,6 @@ class DDIMScheduler(DiscreteScheduler):
         rederive_eps: Take the noise from the clipped image, then guide. Otherwise guide the noise
             as the network predicts it and clip the image afterwards, as MMagic does.
     """
-
-    guidance_enters = 'eps'
 
     def __init__(
         self,
@@ -68,60 +67,84 @@ class DDIMScheduler(DiscreteScheduler):
     def _respacing(self, steps: int) -> str:
         return f'ddim{steps}' if has_even_spacing(self.num_train_timesteps, steps) else str(steps)
 
+    def steps(
+        self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Equation 12 of DDIM, again and again; see `Scheduler.steps`."""
+        for index in self._indices[skip:]:
+            prediction = denoiser(x, self.process.level(index))
+            x, x_0 = self._onwards(prediction, x, index, guidance, draw)
+            yield x, x_0
+
+    def to_noise(self, denoiser: Denoise, images: Tensor) -> Tensor:
+        """The noise that images would be sampled from without more of it (DDIM, section 4.3)."""
+        x = images
+        for index in reversed(self._indices):
+            x, _ = self._upwards(denoiser(x, self.process.level(index)), x, index)
+        return x
+
     def step(
         self,
-        model_output: torch.Tensor,
+        model_output: Tensor,
         t: Timestep,
-        sample: torch.Tensor,
+        sample: Tensor,
         *,
-        guidance: Guidance | None = None,
-        noise: torch.Tensor | None = None,
+        guidance: Guide | Gradient | None = None,
+        noise: Tensor | None = None,
         generator: Generators = None,
     ) -> StepOutput:
-        """Equation 12 of DDIM, algorithm 2 of ADM where there is guidance.
+        """One step of a loop of one's own; see `DDPMScheduler.step`.
 
-        At eta = 0 no noise is drawn, and none that is given is added. See `Scheduler.step`.
+        At eta = 0 no noise is drawn, and none that is given is added.
         """
-        index = self._enter(model_output, t, guidance)
+        index, guide = self._enter(model_output, t, guidance)
         x_t = at_least_float32(sample)
-        here, there = self.process.level(index, x_t), self.process.level(index - 1, x_t)
+        prediction = self._read(model_output, x_t, index)
+        draw = StepNoise(generator, None if noise is None else [noise])
+        return in_type_of(sample, *self._onwards(prediction, x_t, index, guide, draw))
 
-        x_0, eps = self._predict(model_output, x_t, t, index, guidance)
-        # x_{t-1} ← √ᾱ_{t-1} x_0 + √(1 - ᾱ_{t-1} - σ²) eps + σ z
-        if self.eta == 0:
-            return in_type_of(sample, there.mix(x_0, eps), x_0)
-        sigma = self.eta * ddpm_sigma(here, there)
-        mean = there.signal * x_0 + (there.noise**2 - sigma**2) ** 0.5 * eps
-        z = step_noise(x_t, noise, generator)
-        return in_type_of(sample, mean + sigma * z, x_0)
-
-    def reverse_step(
-        self, model_output: torch.Tensor, t: Timestep, sample: torch.Tensor
-    ) -> StepOutput:
+    def reverse_step(self, model_output: Tensor, t: Timestep, sample: Tensor) -> StepOutput:
         """One step towards the noise that ``sample`` came from, or would come from.
 
         Take ``timesteps`` from the last to the first. ``prev_sample`` of the result is the sample
         to go on with.
         """
-        index = self._enter(model_output, t)
+        index, _ = self._enter(model_output, t)
         x_t = at_least_float32(sample)
-        x_0, eps = self._predict(model_output, x_t, t, index, guidance=None)
-        return in_type_of(sample, self.process.level(index + 1, x_t).mix(x_0, eps), x_0)
+        prediction = self._read(model_output, x_t, index)
+        return in_type_of(sample, *self._upwards(prediction, x_t, index))
 
-    def _predict(
-        self,
-        model_output: torch.Tensor,
-        x_t: torch.Tensor,
-        t: Timestep,
-        index: int,
-        guidance: Guidance | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _onwards(
+        self, prediction: Prediction, x_t: Tensor, index: int, guide: Guide | None, draw: StepNoise
+    ) -> tuple[Tensor, Tensor]:
+        """From x_t to the next level (DDIM, eq. 12), by algorithm 2 of ADM if there is guidance."""
+        here, there = self.process.level(index), self._level_after(index)
+        x_0, eps = self._image_and_noise(prediction, x_t, here, guide)
+        # x_{t-1} ← √ᾱ_{t-1} x_0 + √(1 - ᾱ_{t-1} - σ²) eps + σ z
+        if self.eta == 0:
+            return there.mix(x_0, eps), x_0
+        sigma = self.eta * ddpm_sigma(here, there)
+        mean = there.signal * x_0 + (there.noise**2 - sigma**2) ** 0.5 * eps
+        return mean + sigma * draw(x_t), x_0
+
+    def _upwards(self, prediction: Prediction, x_t: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        """From x_t to the noisier level."""
+        x_0, eps = self._image_and_noise(prediction, x_t, self.process.level(index), None)
+        return self.process.level(index + 1).mix(x_0, eps), x_0
+
+    def _level_after(self, index: int) -> NoiseLevel:
+        return self.process.level(index - 1)
+
+    def _image_and_noise(
+        self, prediction: Prediction, x_t: Tensor, level: NoiseLevel, guide: Guide | None
+    ) -> tuple[Tensor, Tensor]:
         """The image and the noise that the step moves between."""
-        prediction, _ = self.process.split_output(model_output, x_t)
-        x_0 = self.process.predict_x0(prediction, x_t, index)
-        if self.clip_sample and self.rederive_eps:
-            x_0 = x_0.clamp(-1, 1)
-        x_0, eps = self._guided_parts(x_0, x_t, t, self.process.level(index, x_t), guidance)
+        x_0 = prediction.x_0
+        eps = level.eps(x_t, x_0) if self.rederive_eps else prediction.eps
+        if guide is None:
+            return x_0, eps
+        eps = guide.shift_eps(Moment(x_t, level, x_0), eps)
+        x_0 = level.x_0(x_t, eps)
         if self.clip_sample and not self.rederive_eps:
             x_0 = x_0.clamp(-1, 1)
         return x_0, eps
@@ -129,5 +152,5 @@ class DDIMScheduler(DiscreteScheduler):
 
 def ddpm_sigma(here: NoiseLevel, there: NoiseLevel) -> float:
     """The standard deviation of DDPM's noise between two levels (DDIM, eq. 16)."""
-    ratio = float(there.noise) / float(here.noise)
-    return ratio * (1 - float(here.alpha_bar) / float(there.alpha_bar)) ** 0.5
+    ratio = there.noise / here.noise
+    return float(ratio * (1 - here.signal**2 / there.signal**2) ** 0.5)

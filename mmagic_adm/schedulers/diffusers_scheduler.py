@@ -1,30 +1,21 @@
 """Any solver of the diffusers library, driven like our own schedulers."""
 
+from __future__ import annotations
+
+import copy
 import inspect
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from mmagic_adm.diffusion import (
-    Generators,
-    NoiseLevel,
-    NoiseSchedule,
-    check_generators,
-    space_timesteps,
-)
+from mmagic_adm.diffusion import NoiseLevel, NoiseSchedule, check_generators, space_timesteps
+from mmagic_adm.guidance.base import Guide, Moment
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
-from mmagic_adm.schedulers.base import (
-    DiscreteScheduler,
-    StepOutput,
-    Timestep,
-    as_number,
-    check_finite,
-    in_type_of,
-    step_noise,
-)
+from mmagic_adm.schedulers.base import Denoise, StepNoise
 from mmagic_adm.schedulers.diffusers_solvers import build_solver
-from mmagic_adm.schedulers.guided import Guidance, check_guidance
+from mmagic_adm.schedulers.discrete import DiscreteScheduler
 
 
 @DIFFUSION_SCHEDULERS.register_module()
@@ -33,8 +24,7 @@ class DiffusersScheduler(DiscreteScheduler):
 
     Image and noise are told apart, clipped and guided here, on our process; the solver gets the
     noise that results, and the process's betas, and decides where to step. It keeps a history, so
-    the timesteps are taken in their order; taking the first one starts afresh. Like diffusers'
-    tables, its arithmetic is in float32.
+    every walk has a solver of its own. Like diffusers' tables, its arithmetic is in float32.
 
     Args:
         type_: Name of the solver's class, such as 'DPMSolverMultistepScheduler'.
@@ -46,8 +36,6 @@ class DiffusersScheduler(DiscreteScheduler):
         rescale_timesteps: See `DiscreteScheduler`.
         solver_kwargs: The solver's own arguments, such as ``use_karras_sigmas=True``.
     """
-
-    guidance_enters = 'eps'
 
     def __init__(
         self,
@@ -79,10 +67,7 @@ class DiffusersScheduler(DiscreteScheduler):
             trained_betas=self.full_process.betas.tolist(),
             solver_kwargs=solver_kwargs,
         )
-        self._step_arguments = inspect.signature(self.solver.step).parameters
-        self._position = 0
-        alpha_bar = self.full_process.train_alphas_cumprod
-        self._sigmas = np.sqrt((1 - alpha_bar) / alpha_bar)
+        self._order: int = self.solver.order
 
     def set_timesteps(self, spec: str | int | None) -> None:
         """Decides on the steps.
@@ -95,101 +80,83 @@ class DiffusersScheduler(DiscreteScheduler):
         total = self.num_train_timesteps
         kept = space_timesteps(total, spec)
         if spec is None or isinstance(spec, int):
-            self._spacing: dict = {'num_inference_steps': len(kept)}
+            spacing: dict = {'num_inference_steps': len(kept)}
         elif 'timesteps' in inspect.signature(self.solver.set_timesteps).parameters:
-            self._spacing = {'timesteps': kept[::-1]}
+            spacing = {'timesteps': kept[::-1]}
         else:
             raise ValueError(
                 f'{type(self.solver).__name__} spaces its steps by itself: instead of {spec!r} '
                 'give their number'
             )
-        self._restart()
+        self._spaced = copy.deepcopy(self.solver)
+        self._spaced.set_timesteps(**spacing)
+        process, timesteps = self.full_process, self._spaced.timesteps.tolist()
+        self._calls = [process.level_at(t) for t in timesteps]
+        # One of higher order calls the network more than once in each step but the last.
+        self._levels = self._calls[:: self._order]
 
-    def _restart(self) -> None:
-        """Forgets the solver's history."""
-        self.solver.set_timesteps(**self._spacing)
-        if hasattr(self.solver, 'set_begin_index'):
-            self.solver.set_begin_index(0)
-        self._timesteps = self.solver.timesteps.tolist()
-        self._position = 0
+    @property
+    def timesteps(self) -> list[Any]:
+        """The timesteps at which the network is called, noisiest first."""
+        return [level.timestep for level in self.calls()]
 
-    def _locate(self, t: Timestep) -> int:
-        """The position of the step whose turn it is, which must be ``t``."""
-        t = as_number(t)
-        first, total = self.timesteps[0], len(self.timesteps)
-        turn = self.timesteps[self._position] if self._position < total else None
-        if t == first and t != turn:
-            self._restart()
-        elif t != turn:
-            after = 'all are taken' if turn is None else f'it is the turn of {turn}'
-            raise ValueError(
-                f'A solver takes its {total} timesteps in their order, from {first} to '
-                f'{self.timesteps[-1]}: {after}, not of t={t}'
-            )
-        return self._position
+    def calls(self, skip: int = 0) -> Sequence[NoiseLevel]:
+        """The levels at which a walk calls the denoiser."""
+        return self._calls[skip * self._order :] if self.levels else []
 
-    def init_noise(self, noise: torch.Tensor) -> torch.Tensor:
+    def init_noise(self, noise: Tensor) -> Tensor:
         """The sample to start from, at the scale that the solver works at."""
-        return noise * float(self.solver.init_noise_sigma)
+        _ = self.levels  # which says if there are none yet
+        return noise * float(self._spaced.init_noise_sigma)
 
-    def network_input(self, sample: torch.Tensor, t: Timestep) -> torch.Tensor:
-        """The sample as the network knows it: signal and noise of unit variance together."""
-        solver_t = self.solver.timesteps[self._locate(t)]
-        return self.solver.scale_model_input(sample.float(), solver_t).to(sample.dtype)
+    def noised(self, images: Tensor, noise: Tensor, skip: int) -> Tensor:
+        """Images as noisy as samples are after so many steps, at the scale of the solver."""
+        solver, first = self._started(skip)
+        x_t = super().noised(images, noise, skip)
+        return x_t / solver.scale_model_input(torch.ones(()), solver.timesteps[first]).item()
 
-    def step(
-        self,
-        model_output: torch.Tensor,
-        t: Timestep,
-        sample: torch.Tensor,
-        *,
-        guidance: Guidance | None = None,
-        noise: torch.Tensor | None = None,
-        generator: Generators = None,
-    ) -> StepOutput:
-        """Algorithm 2 of ADM around one step of the solver; see `Scheduler.step`.
+    def steps(
+        self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Algorithm 2 of ADM around the solver's steps; see `Scheduler.steps`."""
+        solver, first = self._started(skip)
+        x, last = x.float(), len(self._calls) - 1
+        for k, level in enumerate(self.calls(skip), start=first):
+            t = solver.timesteps[k]
+            x_t = solver.scale_model_input(x, t)
+            x_0 = denoiser(x_t, level).x_0
+            eps = level.eps(x_t, x_0)
+            if guidance is not None:
+                eps = guidance.shift_eps(Moment(x_t, level, x_0), eps)
+                x_0 = level.x_0(x_t, eps)
+            x = solver.step(eps.float(), t, x, **self._randomness(draw, x)).prev_sample
+            if k == last or (k + 1) % self._order == 0:
+                yield x, x_0
 
-        ``noise`` can be given to the solvers alone that take it.
-        """
-        position = self._locate(t)
-        where = f't={as_number(t)} (timestep {position + 1} of {len(self.timesteps)})'
-        check_finite(model_output, where)
-        if guidance is not None:
-            check_guidance(guidance, self.guidance_enters, type(self).__name__)
-        randomness = self._randomness(sample, noise, generator)
-        solver_t = self.solver.timesteps[position]
-        x = sample.float()
-        x_t = self.solver.scale_model_input(x, solver_t)
+    def _started(self, skip: int) -> tuple[Any, int]:
+        """A solver for one walk, which begins after so many steps, and its first timestep."""
+        solver, first = copy.deepcopy(self._spaced), skip * self._order
+        if first and not solver.config.get('skip_prk_steps', True):
+            raise ValueError(
+                f'{type(solver).__name__} begins with steps of another kind, so it cannot begin in '
+                'the middle: give it skip_prk_steps=True'
+            )
+        if hasattr(solver, 'set_begin_index'):
+            solver.set_begin_index(first)
+        return solver, first
 
-        level = self._level(as_number(t))
-        prediction, _ = self.full_process.split_output(model_output.float(), x_t)
-        is_eps = self.full_process.prediction_type == 'epsilon'
-        x_0 = level.x_0(x_t, prediction) if is_eps else prediction
-        if self.clip_sample:
-            x_0 = x_0.clamp(-1, 1)
-        x_0, eps = self._guided_parts(x_0, x_t, t, level, guidance)
-        result = self.solver.step(eps, solver_t, x, **randomness)
-        self._position += 1
-        return in_type_of(sample, result.prev_sample, x_0)
-
-    def _level(self, t: int | float) -> NoiseLevel:
-        """Signal and noise at a timestep, which solvers also put between two of the process's."""
-        sigma = float(np.interp(t, np.arange(len(self._sigmas)), self._sigmas))
-        return NoiseLevel(signal=1 / (1 + sigma**2) ** 0.5, noise=sigma / (1 + sigma**2) ** 0.5)
-
-    def _randomness(
-        self, sample: torch.Tensor, noise: torch.Tensor | None, generator: Generators
-    ) -> dict:
+    def _randomness(self, draw: StepNoise, x: Tensor) -> dict[str, Any]:
         """The arguments that tell the solver what its noise is, if it uses any."""
-        if noise is not None:
-            if 'variance_noise' not in self._step_arguments:
+        takes, generators = inspect.signature(self.solver.step).parameters, draw.generators
+        if draw.is_given:
+            if 'variance_noise' not in takes:
                 raise ValueError(
                     f'{type(self.solver).__name__} cannot be given its noise; give a generator'
                 )
-            return {'variance_noise': step_noise(sample, noise, generator)}
-        if 'generator' not in self._step_arguments:
+            return {'variance_noise': draw(x)}
+        if 'generator' not in takes:
             return {}
-        if generator is not None and not isinstance(generator, torch.Generator):
-            check_generators(generator, len(sample))
-            generator = list(generator)
-        return {'generator': generator}
+        if generators is not None and not isinstance(generators, torch.Generator):
+            check_generators(generators, len(x))
+            generators = list(generators)
+        return {'generator': generators}

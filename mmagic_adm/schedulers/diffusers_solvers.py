@@ -84,7 +84,7 @@ def _obstacle(solver: Any, base: type) -> str | None:
     if not {'num_train_timesteps', 'trained_betas', 'prediction_type'} <= set(arguments):
         return 'it is made for another kind of process'
     if 'Inverse' in solver.__name__:
-        return 'it walks from image to noise, for which there is DDIMScheduler.reverse_step'
+        return 'it walks from image to noise, for which there is DDIMScheduler.to_noise'
     if 'noise_sampler_seed' in arguments:
         return 'it draws its noise for the batch as a whole, not for each sample'
     required = [

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmagic_adm.models.denoisers import EDMPrecond
 from mmengine import MODELS
 from mmengine.runner import CheckpointLoader
 
@@ -12,7 +13,6 @@ from mmagic_adm.checkpoints import (
     write_checkpoint,
 )
 from mmagic_adm.checkpoints.edm_names import adm_state_dict
-from mmagic_adm.models.denoisers import EDMPrecond
 from tests.checkpoints.conftest import assert_same_tensors
 from tests.checkpoints.edm_files import Persistent, edm_state, module, snapshot, write_edm
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
+from mmagic_adm.models.denoisers import EDMPrecond
 from mmengine import MODELS
 
 from mmagic_adm.checkpoints.edm_names import adm_state_dict, edm_state_dict
-from mmagic_adm.models.denoisers import EDMPrecond
 from tests.checkpoints.conftest import assert_same_tensors
 from tests.checkpoints.edm_files import edm_state
 from tests.reference import golden_names, load_golden, load_manifest

@@ -48,10 +48,10 @@ def test_network_and_images_equal_mmagics(name):
 
     # These loops start where the image is all noise, and dividing by what is left of the signal
     # magnifies the last digit of the start about a thousandfold. The two agree as far as digits go.
-    samples = sample(case.x)
     last_digit = torch.finfo(torch.float32).eps
-    unavoidable = (sample(case.x * (1 + last_digit)) - samples).abs().max()
-    error = (samples - case.samples).abs()
+    unavoidable = (sample(case.x * (1 + last_digit)) - sample(case.x)).abs().max()
+    model.double()  # so that the golden's rounding is all that is left, and not ours too
+    error = (sample(case.x) - case.samples).abs()
     assert error.max() <= max(2 * unavoidable, 1e-4)
     assert error.quantile(0.9) < 1e-4
 

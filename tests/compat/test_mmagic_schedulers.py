@@ -171,11 +171,11 @@ class TestDDIM:
         back = [each.reverse_step(output, 900, x).prev_sample for each in (scheduler, own)]
         torch.testing.assert_close(*back)
 
-    def test_guidance_that_shifts_the_mean_is_refused(self):
+    def test_what_is_no_guidance_is_refused(self):
         scheduler = EditDDIMScheduler()
         scheduler.set_timesteps(10)
         rule = types.SimpleNamespace(shift_mean=lambda *_: None)
-        with pytest.raises(TypeError, match='cannot guide EditDDIMScheduler'):
+        with pytest.raises(TypeError, match='SimpleNamespace cannot guide a step'):
             scheduler.step(torch.zeros(1, 6, 4, 4), 900, torch.zeros(1, 3, 4, 4), guidance=rule)
 
     def test_broken_output_is_named_with_its_step(self):
@@ -252,20 +252,18 @@ class TestDDPM:
         scheduler = EditDDPMScheduler()
         x, z = torch.randn(2, 2, 3, 4, 4)
         output = plain_network(x, 500)
-        free, given, pushed, ruled = (
+        free, given, pushed = (
             scheduler.step(output, 500, x, noise=noise, guidance=guidance)
             for noise, guidance in (
                 (0 * x, None),
                 (z, None),
                 (0 * x, lambda x_t, t, pred_x0: pred_x0),
-                (0 * x, types.SimpleNamespace(shift_mean=lambda x_t, t, p: p.mean + 1)),
             )
         )
         sigma = free['sigma']
         torch.testing.assert_close(given.prev_sample, free.prev_sample + sigma * z)
         push = sigma * free.pred_original_sample
         torch.testing.assert_close(pushed.prev_sample, free.prev_sample + push)
-        torch.testing.assert_close(ruled.prev_sample, free.prev_sample + 1)
 
     @pytest.mark.filterwarnings('ignore:EditDDPMScheduler takes')
     def test_broken_output_is_named_with_its_step(self):
@@ -372,7 +370,7 @@ class TestGoldenSampling:
     @pytest.mark.parametrize('name', golden_names('mmagic'))
     def test_samples_equal_mmagics(self, name):
         golden = load_golden('mmagic', name)
-        network, classifier = self.networks(golden.meta)
+        network, classifier = (each and each.double() for each in self.networks(golden.meta))
         scheduler = DIFFUSION_SCHEDULERS.build(golden.meta['model']['diffusion_scheduler'])
         scheduler.set_timesteps(golden.meta['infer']['num_inference_steps'])
         guidance = None
@@ -387,14 +385,15 @@ class TestGoldenSampling:
                     )
                 return golden.meta['infer']['classifier_scale'] * gradient
 
-        sample = golden.x
+        sample = golden.x.double()
         with torch.no_grad():
             for t in scheduler.timesteps:
                 timesteps = torch.full((len(sample),), scheduler.network_timestep(t))
                 output = network(sample, timesteps, golden.y)
                 sample = scheduler.step(output, t, sample, guidance=guidance).prev_sample
         # These networks are untrained, and their loops amplify: with the linear schedule a change
-        # of x by 1e-7 moves single pixels by 3e-4, whichever implementation walks.
+        # of x by 1e-7 moves single pixels by 3e-4, whichever implementation walks. In double
+        # precision the golden's own rounding is all that is left.
         difference = (sample - golden.samples).abs()
         assert difference.quantile(0.9) < 1e-4
         assert difference.max() < 1e-3

@@ -38,8 +38,10 @@ def is_learned(meta: dict) -> bool:
 
 
 def process_of(meta: dict) -> GaussianDiffusion:
-    return GaussianDiffusion(
-        **settings(meta),
-        respacing=meta.get('respacing'),
-        loss_type=meta.get('loss', 'rescaled_mse'),
-    )
+    return GaussianDiffusion(**settings(meta), respacing=meta.get('respacing'))
+
+
+def reverse_distribution(process, output, x_t, t, clip=True):
+    """p(x_{t-1} | x_t), from what a network says."""
+    prediction = process.read(output, x_t, t)
+    return process.reverse(prediction.clipped() if clip else prediction, x_t, t)

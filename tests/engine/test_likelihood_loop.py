@@ -4,6 +4,7 @@ import torch
 from mmengine.config import Config
 
 from mmagic_adm.datasets import NpzImages
+from mmagic_adm.diffusion import bits_per_dim
 from mmagic_adm.engine import EvaluationRunner
 from mmagic_adm.evaluation import write_batch
 from tests.evaluation.tiny import blocky_images, run_on_processes
@@ -46,11 +47,11 @@ def run(config):
 def expected_figures():
     model = build_model()
     x_0 = torch.from_numpy(IMAGES).permute(0, 3, 1, 2) / 127.5 - 1
-    terms = model.diffusion_scheduler.full_process.respaced('5').bits_per_dim(
-        model.unet,
+    terms = bits_per_dim(
+        model.process.respaced('5'),
+        model.denoiser(labels=torch.from_numpy(LABELS)),
         x_0,
         generator=[torch.Generator().manual_seed(i) for i in range(COUNT)],
-        labels=torch.from_numpy(LABELS),
     )
     means = {name: float(terms[name].mean()) for name in ('total_bpd', 'prior_bpd')}
     return {'Bits per dim': means['total_bpd'], 'Prior': means['prior_bpd']}

@@ -3,18 +3,32 @@
 import torch
 from torch import nn
 
-from mmagic_adm.guidance import GradientSource
+from mmagic_adm.diffusion import GaussianDiffusion, NoiseLevel
+from mmagic_adm.guidance import GradientSource, Moment, Path
 from mmagic_adm.registry import MODELS
 
 X = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 PRED_X0 = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(1)).clamp(-1, 1)
 LABELS = torch.tensor([0, 2, 1])
+PROCESS = GaussianDiffusion()
 TIMESTEPS = [900, 700, 500, 300, 100]
 
 
-def at(t, count=3):
-    """The timesteps of a batch."""
-    return torch.full((count,), t)
+def path_over(timesteps=TIMESTEPS, process=PROCESS):
+    """The way of a walk over timesteps."""
+    return Path([process.level_at(t) for t in timesteps], process)
+
+
+def moment(t=500, x_t=X, x_0=PRED_X0):
+    """Where a walk is."""
+    level = t if isinstance(t, NoiseLevel) else PROCESS.level_at(t)
+    return Moment(x_t, level, x_0)
+
+
+def push(guidance, labels=LABELS, scale=None, t=500, weight=1.0, timesteps=TIMESTEPS, **what):
+    """What guidance adds, times a weight."""
+    guide = guidance.bind(path_over(timesteps), labels, scale)
+    return guide.push(moment(t, **what), weight)
 
 
 class ColourTarget(GradientSource):

@@ -44,6 +44,13 @@ def test_a_source_deep_in_a_config_does_too():
     assert 'classifier' not in part  # the config stays as it was
 
 
+def test_a_classifier_that_nothing_uses_is_refused():
+    with pytest.raises(ValueError, match='a classifier that its ClassifierFreeGuidance does not'):
+        build_guidance(dict(type='ClassifierFreeGuidance'), MODELS_OWN)
+    with pytest.raises(ValueError, match=r'classifier_scale=2.0 .* ScoreGuidance its own scale'):
+        build_guidance(dict(type='ScoreGuidance', score=len), None, 2.0)
+
+
 def test_what_is_built_already_is_taken():
     guidance = SumGuidance([ClassifierGuidance(MODELS_OWN)])
     assert build_guidance(guidance) is guidance

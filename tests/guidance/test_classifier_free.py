@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from mmagic_adm.denoisers import make_denoiser
 from mmagic_adm.guidance import ClassifierFreeGuidance
 from mmagic_adm.schedulers import DDIMScheduler
-from tests.guidance.simple import LABELS, TIMESTEPS, X, at
+from tests.guidance.simple import LABELS, PROCESS, TIMESTEPS, X, path_over
 
 NULL = 9
 
@@ -37,10 +38,18 @@ class UnconditionalNetwork(LabelNetwork):
 
 
 def predict(guidance, network=None, scale=None, rows=slice(None), t=500, **inputs):
-    network = network or LabelNetwork()
-    bound = guidance.bind(labels=LABELS[rows], scale=scale)
-    x = X[rows]
-    return bound.denoiser(network, dict(labels=LABELS[rows], **inputs))(x, at(t, len(x)))
+    """What the guided denoiser says: the noise, and the variance."""
+    inputs = dict(labels=LABELS[rows], **inputs)
+    denoiser = make_denoiser(network or LabelNetwork(), PROCESS, inputs)
+    guide = guidance.bind(path_over(), LABELS[rows], scale)
+    said = guide.wrap(denoiser)(X[rows], PROCESS.level_at(t))
+    level = PROCESS.level_at(t)
+    torch.testing.assert_close(said.x_0, level.x_0(X[rows], said.eps), rtol=1e-4, atol=1e-4)
+    return torch.cat([said.eps, said.variance.output], dim=1)
+
+
+def at(t, count=3):
+    return torch.full((count,), t)
 
 
 def expected(scale):
@@ -105,20 +114,20 @@ def test_a_conditional_one_is_told_the_labels():
 
 def test_a_skipped_step_is_one_plain_call():
     network = LabelNetwork()
-    bound = ClassifierFreeGuidance(interval=(300, 700), every=2).bind(LABELS, 1.0, TIMESTEPS)
-    denoise = bound.denoiser(network, dict(labels=LABELS))
+    guide = ClassifierFreeGuidance(interval=(300, 700), every=2).bind(path_over(), LABELS, 1.0)
+    denoiser = guide.wrap(make_denoiser(network, PROCESS, dict(labels=LABELS)))
     for t in TIMESTEPS:
-        denoise(X, at(t))
+        denoiser(X, PROCESS.level_at(t))
     assert network.batches == [3, 6, 3, 6, 3]
 
 
 def test_it_leaves_the_step_alone():
-    assert ClassifierFreeGuidance().bind(labels=LABELS).in_step is None
+    assert ClassifierFreeGuidance().bind(path_over(), LABELS).in_step is None
 
 
 @pytest.mark.parametrize('scale', [0, [0.0, 0.0, 0.0]])
 def test_nothing_is_bound_where_nothing_is_to_be_done(scale):
-    assert ClassifierFreeGuidance().bind(labels=LABELS, scale=scale) is None
+    assert ClassifierFreeGuidance().bind(path_over(), LABELS, scale) is None
 
 
 class TestBadInput:

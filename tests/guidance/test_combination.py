@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmagic_adm.denoisers import make_denoiser
 from mmagic_adm.guidance import (
     ClassifierFreeGuidance,
     OffTheShelfGuidance,
@@ -10,17 +11,22 @@ from mmagic_adm.guidance import (
     SumGuidance,
 )
 from mmagic_adm.schedulers import DDIMScheduler, DDPMScheduler
-from tests.guidance.simple import LABELS, PRED_X0, TIMESTEPS, ColourTarget, X, at
+from tests.guidance.simple import (
+    LABELS,
+    PROCESS,
+    TIMESTEPS,
+    ColourTarget,
+    X,
+    moment,
+    path_over,
+    push,
+)
 
 OUTPUT = torch.randn(3, 6, 4, 4, generator=torch.Generator().manual_seed(2))
 
 
 def constant(x_t, t, pred_x0):
     return torch.ones_like(x_t)
-
-
-def push(guidance, scale=None, t=500):
-    return guidance.bind(LABELS, scale, TIMESTEPS).push(X, at(t), PRED_X0, 1.0)
 
 
 def test_gradients_are_added_by_their_weights():
@@ -56,8 +62,8 @@ def test_a_sum_of_one_is_that_one(make):
     for guidance in (ColourTarget(50.0), SumGuidance([ColourTarget(50.0)])):
         scheduler = make()
         scheduler.set_timesteps('5')
-        bound, noise = guidance.bind(labels=LABELS), torch.zeros_like(X)
-        steps.append(scheduler.step(OUTPUT, 500, X, guidance=bound.in_step, noise=noise))
+        guide, noise = guidance.bind(path_over(scheduler.timesteps), LABELS), torch.zeros_like(X)
+        steps.append(scheduler.step(OUTPUT, 500, X, guidance=guide, noise=noise))
     torch.testing.assert_close(steps[0].prev_sample, steps[1].prev_sample)
 
 
@@ -69,30 +75,40 @@ def test_extra_weights_of_a_part_are_kept():
     assert torch.equal(push(SumGuidance([part])), push(part))
 
 
-class TestClassifierFreeInASum:
-    def network(self, x, t, labels):
-        return x * labels.view(-1, 1, 1, 1)
+class Labelled:
+    """A network that says something else for every label."""
 
-    def test_it_acts_in_the_networks_call_and_the_rest_in_the_step(self):
-        self.network.__func__.null_label = 5
+    null_label = 5
+
+    def __call__(self, x, t, labels):
+        return torch.cat([x * labels.view(-1, 1, 1, 1), x], dim=1)
+
+
+class TestClassifierFreeInASum:
+    denoiser = make_denoiser(Labelled(), PROCESS, dict(labels=LABELS))
+
+    def said(self, guidance, scale=None):
+        guide = guidance.bind(path_over(), LABELS, scale)
+        return guide.wrap(self.denoiser)(X, PROCESS.level(5)).eps
+
+    def test_it_acts_in_the_denoiser_and_the_rest_in_the_step(self):
         free, source = ClassifierFreeGuidance(2.0), ColourTarget()
-        bound = SumGuidance([free, source], weights=[0.5, 1.0]).bind(LABELS)
-        alone = free.bind(LABELS, scale=1.0)
-        inputs = dict(labels=LABELS)
-        torch.testing.assert_close(
-            bound.denoiser(self.network, inputs)(X, at(5)),
-            alone.denoiser(self.network, inputs)(X, at(5)),
-        )
-        torch.testing.assert_close(bound.in_step.push(X, at(5), PRED_X0, 1.0), push(source))
+        guidance = SumGuidance([free, source], weights=[0.5, 1.0])
+        torch.testing.assert_close(self.said(guidance), self.said(free, 1.0))
+        guide = guidance.bind(path_over(), LABELS)
+        torch.testing.assert_close(guide.in_step.push(moment(), 1.0), push(source))
 
     def test_alone_it_leaves_the_step_alone(self):
-        assert SumGuidance([ClassifierFreeGuidance()]).bind(LABELS).in_step is None
+        guide = SumGuidance([ClassifierFreeGuidance()]).bind(path_over(), LABELS)
+        assert guide.in_step is None
+
+    def test_a_part_of_weight_zero_is_not_there(self):
+        guidance = SumGuidance([ClassifierFreeGuidance(), ColourTarget()], weights=[1.0, 0.0])
+        assert guidance.bind(path_over(), LABELS).in_step is None
 
     def test_a_rule_over_such_a_sum_passes_it_on(self):
-        self.network.__func__.null_label = 5
         guidance = PixelAsParamGuidance(SumGuidance([ClassifierFreeGuidance(), ColourTarget()]))
-        denoise = guidance.bind(LABELS).denoiser(self.network, dict(labels=LABELS))
-        assert not torch.allclose(denoise(X, at(5)), self.network(X, at(5), LABELS))
+        assert not torch.allclose(self.said(guidance), self.denoiser(X, PROCESS.level(5)).eps)
 
     def test_its_pace_is_its_own(self):
         with pytest.raises(ValueError, match='give interval, every and schedule to its sources'):
@@ -110,7 +126,7 @@ class TestBadInput:
             SumGuidance([PixelAsParamGuidance(constant)])
 
     def test_two_that_change_the_networks_call(self):
-        with pytest.raises(ValueError, match='both change'):
+        with pytest.raises(ValueError, match='both wrap the denoiser'):
             SumGuidance([ClassifierFreeGuidance(), ClassifierFreeGuidance()])
 
     def test_classifiers_of_different_numbers_of_classes(self):

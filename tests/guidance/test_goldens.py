@@ -4,9 +4,10 @@ import pytest
 import torch
 import torchvision
 
-from mmagic_adm.guidance import OffTheShelfGuidance, PixelAsParamGuidance
+from mmagic_adm.guidance import OffTheShelfGuidance, Path, PixelAsParamGuidance
 from mmagic_adm.schedulers import DDPMScheduler
 from tests.diffusion.formula import formula_gradient, formula_network
+from tests.guidance.simple import push
 from tests.reference import fill_by_name, golden_names, load_golden
 
 STEP = dict(rtol=1e-5, atol=1e-5)
@@ -22,13 +23,13 @@ def scheduler_of(golden):
 def guided_loop(golden, guidance, restart):
     """The samples of a loop; with ``restart`` each step begins at the original's sample."""
     scheduler = scheduler_of(golden)
-    bound = guidance.bind(labels=golden.y, timesteps=scheduler.timesteps)
+    guide = guidance.bind(Path(scheduler.levels, scheduler.full_process), golden.y)
     x, samples = golden.x_T, []
     for k, t in enumerate(scheduler.timesteps):
         if restart and k:
             x = golden.samples[k - 1]
         output = formula_network(x, torch.full((len(x),), t))
-        step = scheduler.step(output, t, x, guidance=bound.in_step, noise=golden.noise[k])
+        step = scheduler.step(output, t, x, guidance=guide, noise=golden.noise[k])
         x = step.prev_sample
         samples.append(x)
     return torch.stack(samples)
@@ -93,7 +94,6 @@ class TestSoftplusResNet50:
             torch.testing.assert_close(guidance.logits(golden.x), golden.logits, **STEP)
 
     def test_gradient(self, golden, guidance):
-        bound = guidance.bind(labels=golden.y)
-        gradient = bound(None, torch.zeros(2), golden.x)
+        gradient = push(guidance, golden.y, x_t=golden.x, x_0=golden.x)
         torch.testing.assert_close(gradient, golden.gradient, rtol=1e-4, atol=1e-5)
         assert golden.gradient.abs().max() > 1e-3

@@ -15,6 +15,7 @@ from tests.tiny import CLASSIFIER, UNET, build_model
 CLOSE = dict(atol=1e-5, rtol=1e-4)
 DDPM, DDIM = dict(type='DDPMScheduler'), dict(type='DDIMScheduler')
 SOLVER = dict(type='DiffusersScheduler', type_='DPMSolverMultistepScheduler')
+EDM = dict(type='EDMHeunScheduler', beta_schedule='linear', sigma_min=0.02, S_churn=2)
 
 CLEAN = dict(type='CleanClassifier')
 SOURCE = dict(type='ClassifierGuidance')
@@ -38,19 +39,33 @@ RULES = {
     )
 }
 PAIRS = [
-    *((GUIDANCES[name], scheduler) for name in GUIDANCES for scheduler in (DDPM, DDIM, SOLVER)),
+    *(
+        (GUIDANCES[name], scheduler)
+        for name in GUIDANCES
+        for scheduler in (DDPM, DDIM, SOLVER, EDM)
+    ),
     *((rule, DDPM) for rule in RULES.values()),
 ]
 NAMES = [
-    *(f'{name}-{scheduler}' for name in GUIDANCES for scheduler in ('ddpm', 'ddim', 'solver')),
+    *(
+        f'{name}-{scheduler}'
+        for name in GUIDANCES
+        for scheduler in ('ddpm', 'ddim', 'solver', 'edm')
+    ),
     *(f'{variant}-ddpm' for variant in RULES),
 ]
+
+
+def uses_classifier(guidance):
+    parts = [guidance.get('source'), *guidance.get('sources', ())]
+    kind = guidance['type']
+    return kind == 'ClassifierGuidance' or any(uses_classifier(part) for part in parts if part)
 
 
 def guided_model(guidance, scheduler=DDPM, **changes):
     model = build_model(
         unet=dict(class_dropout_prob=0.1),
-        classifier=CLASSIFIER,
+        classifier=CLASSIFIER if uses_classifier(guidance) else None,
         guidance=guidance,
         diffusion_scheduler=scheduler,
         **changes,

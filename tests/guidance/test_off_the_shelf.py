@@ -9,7 +9,7 @@ from torch import nn
 
 from mmagic_adm.guidance import OffTheShelfGuidance, PixelAsParamGuidance
 from mmagic_adm.schedulers import DDIMScheduler, DDPMScheduler
-from tests.guidance.simple import LABELS, PRED_X0, X, at
+from tests.guidance.simple import LABELS, PRED_X0, X, moment, path_over, push
 
 WEIGHT = torch.randn(5, 48, generator=torch.Generator().manual_seed(4))
 
@@ -19,8 +19,7 @@ def linear(images):
 
 
 def gradient_of(**settings):
-    bound = OffTheShelfGuidance(linear, **settings).bind(labels=LABELS)
-    return bound(X, at(5), PRED_X0)
+    return push(OffTheShelfGuidance(linear, **settings))
 
 
 def test_it_is_the_gradient_of_log_p_at_the_predicted_image():
@@ -45,8 +44,7 @@ def test_images_are_preprocessed_before_the_classifier_and_the_gradient_passes_t
         shown.append(images.shape)
         return images.mean(dim=(2, 3))
 
-    bound = OffTheShelfGuidance(classifier, preprocess=dict(size=8)).bind(labels=LABELS)
-    assert bound(X, at(5), PRED_X0).abs().sum() > 0
+    assert push(OffTheShelfGuidance(classifier, preprocess=dict(size=8))).abs().sum() > 0
     assert shown == [(3, 3, 8, 8)]
 
 
@@ -56,27 +54,30 @@ class TestGamma:
     def pushes(self, gamma, scale=1.0):
         timesteps = [999, 666, 333, 0]
         guidance = OffTheShelfGuidance(linear, scale=scale, gamma_factor=gamma)
-        bound = guidance.bind(labels=LABELS, timesteps=timesteps)
+        guide = guidance.bind(path_over(timesteps), LABELS)
         for t, weight in zip(timesteps, (0.9, 0.6, 0.3, 0.1), strict=True):
-            distribution = SimpleNamespace(
-                mean=X, pred_x0=PRED_X0, variance=torch.full_like(X, weight)
-            )
-            yield bound.shift_mean(X, at(t), distribution) - X
+            yield guide.push(moment(t), torch.full_like(X, weight))
 
     def test_it_follows_the_sine(self):
         gradient = gradient_of()
-        for i, push, weight in zip(
+        for i, pushed, weight in zip(
             (3, 2, 1, 0), self.pushes(0.3), (0.9, 0.6, 0.3, 0.1), strict=True
         ):
             extra = 0.3 * 0.9 * math.sin(math.pi * i / 4)
-            torch.testing.assert_close(push, (weight + extra) * gradient, atol=1e-6, rtol=1e-4)
+            torch.testing.assert_close(pushed, (weight + extra) * gradient, atol=1e-6, rtol=1e-4)
 
     def test_each_sample_has_the_weight_of_its_own_first_pixel(self):
         weights = torch.rand(3, 3, 4, 4)
-        bound = OffTheShelfGuidance(linear, gamma_factor=1.0).bind(LABELS, timesteps=[999, 0])
-        push = bound.push(X, at(999), PRED_X0, weights)
+        guide = OffTheShelfGuidance(linear, gamma_factor=1.0).bind(path_over([999, 0]), LABELS)
         extra = weights[:, :1, :1, :1] * math.sin(math.pi / 2)
-        torch.testing.assert_close(push, (weights + extra) * gradient_of())
+        torch.testing.assert_close(
+            guide.push(moment(999), weights), (weights + extra) * gradient_of()
+        )
+
+    def test_a_second_walk_over_the_same_path_begins_anew(self):
+        guide = OffTheShelfGuidance(linear, gamma_factor=1.0).bind(path_over([999, 0]), LABELS)
+        guide.push(moment(999), 5.0)
+        torch.testing.assert_close(guide.push(moment(999), 1.0), 2 * gradient_of())
 
     @pytest.mark.parametrize('make', [DDPMScheduler, DDIMScheduler])
     def test_every_scheduler_takes_it(self, make):
@@ -86,23 +87,20 @@ class TestGamma:
         steps = []
         for gamma in (0.0, 0.5):
             guidance = OffTheShelfGuidance(linear, gamma_factor=gamma)
-            bound = guidance.bind(labels=LABELS, timesteps=scheduler.timesteps)
+            guide = guidance.bind(path_over(scheduler.timesteps), LABELS)
             noise = torch.zeros_like(X)
-            steps.append(scheduler.step(output, 500, X, guidance=bound.in_step, noise=noise))
+            steps.append(scheduler.step(output, 500, X, guidance=guide, noise=noise))
         assert not torch.allclose(*(step.prev_sample for step in steps))
 
     def test_the_pixels_as_parameters_rule_keeps_it(self):
         shown = [
             PixelAsParamGuidance(OffTheShelfGuidance(linear, gamma_factor=gamma))
-            .bind(labels=LABELS, timesteps=[999, 0])
-            .source.push(X, at(999), PRED_X0, 0.5)
+            .bind(path_over([999, 0]), LABELS)
+            .batch.parts[0]
+            .push(moment(999), 0.5)
             for gamma in (0.0, 1.0)
         ]
         torch.testing.assert_close(shown[1], 2 * shown[0])
-
-    def test_it_needs_the_steps(self):
-        with pytest.raises(ValueError, match=r'gamma_factor depends on the steps'):
-            OffTheShelfGuidance(linear, gamma_factor=0.3).bind(labels=LABELS)
 
 
 class TestNetworks:
@@ -112,8 +110,8 @@ class TestNetworks:
         assert guidance.num_classes == 1000
         assert not any(weight.requires_grad for weight in guidance.parameters())
         assert not guidance.train().classifier.training
-        bound = guidance.bind(labels=LABELS)
-        assert bound(X, at(5), torch.randn(3, 3, 32, 32)).shape == (3, 3, 32, 32)
+        images = torch.randn(3, 3, 32, 32)
+        assert push(guidance, x_t=images, x_0=images).shape == images.shape
 
     def test_smoothing_leaves_the_classifier_as_it_was(self):
         network = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU())
@@ -125,8 +123,8 @@ class TestNetworks:
     def test_a_network_in_half_precision(self):
         config = dict(type='TorchvisionClassifier', name='squeezenet1_1', weights=None)
         guidance = OffTheShelfGuidance(config).bfloat16()
-        push = guidance.bind(labels=LABELS)(X, at(5), torch.randn(3, 3, 32, 32))
-        assert push.isfinite().all()
+        images = torch.randn(3, 3, 32, 32)
+        assert push(guidance, x_t=images, x_0=images).isfinite().all()
 
 
 class TestBadInput:
@@ -136,9 +134,8 @@ class TestBadInput:
                 dict(type='TorchvisionClassifier', name='convnext_tiny', weights=None),
                 softplus_beta=3.0,
             )
-        bound = OffTheShelfGuidance(linear, softplus_beta=3.0).bind(labels=LABELS)
         with pytest.raises(ValueError, match='softplus_beta takes the place of ReLUs'):
-            bound(X, at(5), PRED_X0)
+            push(OffTheShelfGuidance(linear, softplus_beta=3.0))
 
     def test_an_unknown_name(self):
         with pytest.raises(ValueError, match='did you mean resnet101'):
@@ -162,4 +159,4 @@ class TestBadInput:
 
     def test_no_labels(self):
         with pytest.raises(ValueError, match='OffTheShelfGuidance needs labels'):
-            OffTheShelfGuidance(linear).bind()(X, at(5), PRED_X0)
+            push(OffTheShelfGuidance(linear), labels=None)

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mmagic_adm.diffusion import GaussianDiffusion
+from mmagic_adm.guidance import Form, Path
 from mmagic_adm.guidance.pace import Pace
-from tests.guidance.simple import PRED_X0, TIMESTEPS, ColourTarget, X, at
+from mmagic_adm.schedulers import EDMHeunScheduler
+from tests.guidance.simple import PRED_X0, PROCESS, TIMESTEPS, ColourTarget, moment, path_over
 
-WALK = SimpleNamespace(guidance_enters='eps', full_process=GaussianDiffusion('linear', 1000))
+WALK = SimpleNamespace(guided_by={Form.GRADIENT}, full_process=PROCESS)
 
 
 def test_by_default_every_step_is_alike():
@@ -34,7 +35,8 @@ def test_steps_are_counted_within_the_interval():
 
 
 def test_a_timestep_at_which_the_network_is_called_twice_is_one_step():
-    assert Pace(every=2).factors([900, 700, 700, 500, 500]) == {900: 2, 500: 1}
+    path = path_over([900, 700, 700, 500, 500])
+    assert Pace(every=2).factors(path.timesteps) == {900: 2, 500: 1}
 
 
 @pytest.mark.parametrize('name', ['linear', 'cosine'])
@@ -53,21 +55,22 @@ def test_a_schedule_may_be_a_function_of_how_noisy_it_still_is():
 
 def test_a_skipped_step_costs_nothing_and_pushes_nothing():
     source = ColourTarget(every=2, interval=(100, 700))
-    bound = source.bind(timesteps=TIMESTEPS)
-    pushes = {t: bound(X, at(t), PRED_X0) for t in TIMESTEPS}
+    guide = source.bind(path_over())
+    pushes = {t: guide.push(moment(t), 1.0) for t in TIMESTEPS}
     assert [t for t, _ in source.calls] == [700, 300]
     plain = -2 * (PRED_X0 - 0.5)
     for t, factor in {900: 0, 700: 2, 500: 0, 300: 2, 100: 0}.items():
         torch.testing.assert_close(pushes[t], factor * plain)
 
 
-def test_timesteps_between_those_of_the_process_are_found_in_single_precision():
-    timesteps = [666.6666666666666, 333.3333333333333]
-    source = ColourTarget(every=2)
-    bound = source.bind(timesteps=timesteps)
-    for t in timesteps:
-        bound(X, torch.full((3,), t), PRED_X0)
-    assert len(source.calls) == 1
+def test_levels_that_are_no_timesteps_are_counted_too():
+    """EDM's, which lie between those of the process."""
+    scheduler = EDMHeunScheduler()
+    scheduler.set_timesteps(6)
+    levels = scheduler.calls()
+    factor = Pace(every=2).over(Path(levels, scheduler.full_process))
+    distinct = list(dict.fromkeys(levels))
+    assert [factor(level) for level in distinct] == [2, 0, 2, 0, 2, 0]
 
 
 class TestBadInput:
@@ -95,9 +98,4 @@ class TestBadInput:
 
     def test_an_interval_between_two_steps(self):
         with pytest.raises(ValueError, match='holds none of the 5 timesteps from 900 to 100'):
-            ColourTarget(interval=(510, 690)).bind(timesteps=TIMESTEPS)
-
-    @pytest.mark.parametrize('pace', [dict(every=2), dict(schedule='linear')])
-    def test_unknown_steps(self, pace):
-        with pytest.raises(ValueError, match=r'depend on the steps .*timesteps='):
-            ColourTarget(**pace).bind()
+            ColourTarget(interval=(510, 690)).bind(path_over())

@@ -7,7 +7,7 @@ from mmagic_adm.compat.mmagic_schedulers import EditDDPMScheduler
 from mmagic_adm.guidance import ClassifierFreeGuidance, PixelAsParamGuidance
 from mmagic_adm.guidance.pixel_as_param import VARIANTS, without_conflict
 from mmagic_adm.schedulers import DDPMScheduler
-from tests.guidance.simple import PRED_X0, ColourTarget, X
+from tests.guidance.simple import PRED_X0, ColourTarget, X, path_over
 
 OUTPUT = torch.randn(3, 6, 4, 4, generator=torch.Generator().manual_seed(2))
 NOISE = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(3))
@@ -16,11 +16,8 @@ NOISE = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(3))
 def step(guidance, rows=slice(None), t=500, scale=None):
     scheduler = DDPMScheduler()
     scheduler.set_timesteps('1000')
-    bound = guidance.bind(scale=scale, timesteps=scheduler.timesteps)
-    guidance = None if bound is None else bound.in_step
-    return scheduler.step(
-        OUTPUT[rows], t, X[rows], guidance=guidance, noise=NOISE[rows]
-    ).prev_sample
+    guide = guidance.bind(path_over(scheduler.timesteps), scale=scale)
+    return scheduler.step(OUTPUT[rows], t, X[rows], guidance=guide, noise=NOISE[rows]).prev_sample
 
 
 def per_sample(x, y):
@@ -106,7 +103,7 @@ def test_mmagics_ddpm_takes_it_too(variant):
     scheduler = EditDDPMScheduler(variance_type='learned_range')
     ours, plain = (
         scheduler.step(OUTPUT, 0, X, guidance=guidance, noise=NOISE).prev_sample
-        for guidance in (PixelAsParamGuidance(ColourTarget(9.0), variant).bind().in_step, None)
+        for guidance in (PixelAsParamGuidance(ColourTarget(9.0), variant).bind(path_over()), None)
     )
     expected = step(PixelAsParamGuidance(ColourTarget(9.0), variant), t=0)
     torch.testing.assert_close(ours, expected)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from mmagic_adm.guidance import ClassifierFreeGuidance, ClassifierGuidance
+from mmagic_adm.diffusion import NoiseLevel
+from mmagic_adm.guidance import ClassifierFreeGuidance, ClassifierGuidance, Form
 from mmagic_adm.guidance.sample import SampleGuidance
+from tests.guidance.simple import PROCESS, path_over
 
 
 class Classifier(nn.Module):
@@ -26,13 +28,15 @@ class Classifier(nn.Module):
 
 
 LABELS = torch.tensor([2, 4, 0])
-T = torch.full((3,), 500.0)
+T = torch.full((3,), 500)
+LEVEL = NoiseLevel(1.0, PROCESS.level(500).sigma, timestep=500)
 
 
 def push(rule, x, step=0, num_steps=10, x_hat=None, **kwargs):
     """What is added to the sample."""
     x_hat = x.clone() if x_hat is None else x_hat
-    return rule.bind(**kwargs).in_step.shift_sample(x, x_hat, T[: len(x)], step, num_steps) - x_hat
+    guide = rule.bind(path_over(), **kwargs)
+    return guide.push_sample(x, x_hat, LEVEL, step, num_steps) - x_hat
 
 
 def rms(x):
@@ -101,8 +105,8 @@ def test_scales_are_factors_for_each_sample():
     whole, scaled = push(rule, x), push(rule, x, scale=[0.0, 1.0, 2.5])
     factors = torch.tensor([0.0, 1.0, 2.5]).view(3, 1, 1, 1)
     torch.testing.assert_close(scaled, whole * factors)
-    assert rule.bind(scale=0) is None
-    assert rule.bind(scale=[0.0, 0.0]) is None
+    assert rule.bind(path_over(), scale=0) is None
+    assert rule.bind(path_over(), scale=[0.0, 0.0]) is None
 
 
 def test_where_the_score_is_flat_there_is_no_push():
@@ -112,7 +116,7 @@ def test_where_the_score_is_flat_there_is_no_push():
 
 def test_it_knows_what_its_source_is_made_for():
     rule = SampleGuidance(ClassifierGuidance(Classifier()))
-    assert (rule.num_classes, rule.image_size, rule.enters) == (5, 4, {'sample'})
+    assert (rule.num_classes, rule.image_size, rule.forms) == (5, 4, {Form.SAMPLE})
     assert SampleGuidance(up).num_classes is None
 
 
@@ -120,14 +124,14 @@ def test_the_source_decides_in_which_steps_there_is_a_push():
     classifier = Classifier()
     rule = SampleGuidance(ClassifierGuidance(classifier, interval=(0, 400)))
     x = torch.randn(3, 3, 4, 4)
-    for t, is_pushed in ((500.0, False), (300.0, True)):
-        bound = rule.bind(LABELS, timesteps=[500.0, 300.0])
-        shifted = bound.in_step.shift_sample(x, x, torch.full((3,), t), 0, 2)
+    for t, is_pushed in ((500, False), (300, True)):
+        guide = rule.bind(path_over([500, 300]), LABELS)
+        shifted = guide.push_sample(x, x, PROCESS.level(t), 0, 2)
         assert torch.equal(shifted, x) != is_pushed
 
 
 def test_a_source_without_gradient_is_refused():
-    with pytest.raises(ValueError, match=r"ClassifierFreeGuidance acts in the network's call"):
+    with pytest.raises(ValueError, match='ClassifierFreeGuidance has none'):
         SampleGuidance(ClassifierFreeGuidance(2.0))
     with pytest.raises(ValueError, match=r'add_factor are 0 or more, not -1 and 0\.0'):
         SampleGuidance(up, max_guidance=-1)

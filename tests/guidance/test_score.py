@@ -9,7 +9,8 @@ from torch import nn
 
 from mmagic_adm.guidance import ScoreGuidance
 from mmagic_adm.registry import MODELS
-from tests.guidance.simple import LABELS, PRED_X0, X, at
+from tests.guidance import simple
+from tests.guidance.simple import LABELS, PRED_X0, X
 
 
 def darkness(images):
@@ -17,7 +18,7 @@ def darkness(images):
 
 
 def push(score, **settings):
-    return ScoreGuidance(score, **settings).bind(labels=LABELS)(X, at(5), PRED_X0)
+    return simple.push(ScoreGuidance(score, **settings), t=5)
 
 
 @MODELS.register_module(force=True)
@@ -50,7 +51,7 @@ def test_a_registered_module_is_built_and_frozen():
     guidance = ScoreGuidance(dict(type='Similarity', features=3))
     assert not any(weight.requires_grad for weight in guidance.parameters())
     expected = next(guidance.parameters())[LABELS].view(3, 3, 4, 4)
-    torch.testing.assert_close(guidance.bind(LABELS)(X, at(5), PRED_X0), expected)
+    torch.testing.assert_close(simple.push(guidance), expected)
 
 
 def test_it_is_told_what_it_asks_for():
@@ -81,7 +82,7 @@ def test_a_file_and_ten_lines_of_config(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     try:
         guidance = MODELS.build(Config.fromfile(tmp_path / 'config.py').guidance)
-        gradient = guidance.bind()(X, at(5), PRED_X0)
+        gradient = simple.push(guidance)
     finally:
         sys.modules.pop('redness', None)
         MODELS.module_dict.pop('redness', None)

@@ -9,15 +9,15 @@ from torch import nn
 
 from mmagic_adm.guidance import GradientSource
 from mmagic_adm.guidance.source import GivenGradient, as_guidance
-from tests.guidance.simple import LABELS, PRED_X0, ColourTarget, X, at
+from tests.guidance.simple import LABELS, PRED_X0, ColourTarget, X, push
 
 
 def test_only_pushed_samples_are_looked_at():
     source = ColourTarget()
-    push = source.bind(scale=[0.0, 2.0, 0.0])(X, at(500), PRED_X0)
+    pushed = push(source, scale=[0.0, 2.0, 0.0])
     assert source.calls == [(500, 1)]
-    assert not push[[0, 2]].any()
-    torch.testing.assert_close(push[1], -4 * (PRED_X0[1] - 0.5))
+    assert not pushed[[0, 2]].any()
+    torch.testing.assert_close(pushed[1], -4 * (PRED_X0[1] - 0.5))
 
 
 def test_samples_that_are_pushed_keep_their_labels():
@@ -25,8 +25,8 @@ def test_samples_that_are_pushed_keep_their_labels():
         def score(self, x, t, labels):
             return x.flatten(1).sum(1) * labels
 
-    push = TowardsLabel().bind(labels=LABELS, scale=[0.0, 1.0, 1.0])(X, at(5), PRED_X0)
-    assert push[:, 0, 0, 0].tolist() == [0.0, 2.0, 1.0]
+    pushed = push(TowardsLabel(), scale=[0.0, 1.0, 1.0])
+    assert pushed[:, 0, 0, 0].tolist() == [0.0, 2.0, 1.0]
 
 
 class TestGivenGradient:
@@ -34,13 +34,13 @@ class TestGivenGradient:
         def of_batch(x_t, t, pred_x0):
             return LABELS.view(-1, 1, 1, 1) - x_t
 
-        bound = GivenGradient(of_batch).bind(scale=[0.0, 2.0, 1.0])
         expected = of_batch(X, None, None) * torch.tensor([0.0, 2.0, 1.0]).view(3, 1, 1, 1)
-        torch.testing.assert_close(bound(X, at(5), PRED_X0), expected)
+        pushed = push(GivenGradient(of_batch), scale=[0.0, 2.0, 1.0])
+        torch.testing.assert_close(pushed, expected)
 
     def test_a_function_becomes_one(self):
         guidance = as_guidance(lambda x_t, t, pred_x0: x_t + pred_x0)
-        torch.testing.assert_close(guidance.bind()(X, at(5), PRED_X0), X + PRED_X0)
+        torch.testing.assert_close(push(guidance), X + PRED_X0)
 
 
 def test_networks_of_guidance_stay_in_evaluation_mode():
@@ -62,10 +62,10 @@ def test_the_graph_of_the_score_is_gone_after_the_step():
             seen.append(weakref.ref(hidden))
             return hidden.square().flatten(1).sum(1)
 
-    push = Watched().bind()(X, at(5), PRED_X0)
+    pushed = push(Watched())
     gc.collect()
     assert seen[0]() is None
-    assert not push.requires_grad
+    assert not pushed.requires_grad
 
 
 def test_a_score_with_weights_that_never_looks_at_the_image():
@@ -78,4 +78,4 @@ def test_a_score_with_weights_that_never_looks_at_the_image():
             return self.bias.expand(len(x)) * 2
 
     with pytest.raises(ValueError, match='Deaf does not depend on the image'):
-        Deaf().bind()(X, at(5), PRED_X0)
+        push(Deaf())

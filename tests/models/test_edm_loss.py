@@ -2,7 +2,7 @@ import pytest
 import torch
 from mmengine import MODELS
 
-from mmagic_adm.models.denoisers import EDMPrecond
+from mmagic_adm.denoisers import EDMPrecond
 from mmagic_adm.models.edm_loss import EDMLoss
 from tests.tiny import UNET
 

@@ -5,13 +5,15 @@ import torch
 from mmengine import MODELS
 from mmengine.optim import OptimWrapper
 
-from mmagic_adm.models.denoisers import DiscreteNetwork, EDMPrecond
+from mmagic_adm.denoisers import EDMPrecond
+from mmagic_adm.guidance import ClassifierFreeGuidance
 from mmagic_adm.models.edm_loss import EDMLoss
 from tests.models.test_diffusion_loss import batch
 from tests.reference import fill_by_name
 from tests.tiny import CLASSIFIER, UNET, as_pixels, build_model
 
 EDM = dict(type='EDMHeunScheduler')
+UNET3 = dict(UNET, out_channels=3)
 
 
 @pytest.fixture(scope='module')
@@ -74,7 +76,7 @@ def test_without_a_number_of_steps_it_takes_edms(edm):
     model = edm_model(num_inference_steps=None)
     steps = []
     model.infer(seeds=0, on_step=steps.append)
-    assert len(steps) == 35
+    assert len(steps) == 18
 
 
 def test_a_noise_aware_classifier_guides_it():
@@ -95,53 +97,99 @@ def test_classifier_free_guidance_guides_it():
 def test_guidance_of_the_sample_guides_it():
     source = dict(type='ClassifierGuidance', classifier=CLASSIFIER)
     guidance = dict(type='SampleGuidance', source=source, max_guidance=0.1)
-    model = edm_model(diffusion_scheduler=dict(EDM, guidance_enters='sample'), guidance=guidance)
+    model = edm_model(guidance=guidance)
     guided = model.infer(seeds=[0, 1], labels=[3, 4])['samples']
     free = model.infer(seeds=[0, 1], labels=[3, 4], classifier_scale=0)['samples']
     assert not torch.allclose(guided, free, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ('guidance', 'scheduler', 'message'),
-    [
-        ('SampleGuidance', EDM, 'SampleGuidance is mixed into the sample .* at the eps'),
-        ('SampleGuidance', dict(type='DDPMScheduler'), 'DDPMScheduler takes guidance at the mean'),
-        ('ClassifierGuidance', dict(EDM, guidance_enters='sample'), 'ClassifierGuidance .* sample'),
-    ],
-)
-def test_guidance_and_scheduler_that_do_not_go_together_are_refused(guidance, scheduler, message):
+def test_guidance_and_scheduler_that_do_not_go_together_are_refused():
     source = dict(type='ClassifierGuidance', classifier=CLASSIFIER)
-    if guidance == 'SampleGuidance':
-        source = dict(type='SampleGuidance', source=source)
-    with pytest.raises(ValueError, match=message):
-        edm_model(diffusion_scheduler=scheduler, guidance=source)
+    rule = dict(type='SampleGuidance', source=source)
+    with pytest.raises(ValueError, match=r'SampleGuidance .*, which DDPMScheduler has no place'):
+        edm_model(diffusion_scheduler=dict(type='DDPMScheduler'), guidance=rule)
+    pixels = dict(type='PixelAsParamGuidance', source=source)
+    with pytest.raises(ValueError, match=r'PixelAsParamGuidance .*, which EDMHeunScheduler has no'):
+        edm_model(guidance=pixels)
 
 
+@pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
 @pytest.mark.parametrize('type_', ['DDIMScheduler', 'DDPMScheduler', 'DiffusersScheduler'])
 def test_edms_network_runs_under_samplers_of_a_discrete_process(edm, type_):
+    """The image is asked for in EDM's units, at the sigma of the timestep."""
     kwargs = dict(type=type_, beta_schedule='linear')
-    samples = edm.infer(
-        init_image=as_pixels(2), labels=[3, 4], num_inference_steps=5, scheduler_kwargs=kwargs
-    )['samples']
-    assert samples.isfinite().all()
-    if type_ == 'DDIMScheduler':
-        process = dict(prediction_type='start_x', variance_type='fixed_small')
-        unet = DiscreteNetwork(edm.unet, process)
-        model = build_model(diffusion_scheduler=dict(type=type_, **process))
-        model.unet = unet
-        expected = model.infer(init_image=as_pixels(2), labels=[3, 4], num_inference_steps=5)
-        torch.testing.assert_close(samples, expected['samples'], rtol=0, atol=1e-4)
+    result = edm.infer(
+        init_image=as_pixels(2),
+        labels=[3, 4],
+        num_inference_steps=5,
+        scheduler_kwargs=kwargs,
+        return_trajectory=1,
+    )
+    assert result['samples'].isfinite().all()
+    scheduler = edm.make_scheduler(kwargs)
+    scheduler.set_timesteps(5)
+    level = scheduler.levels[0]
+    with torch.no_grad():
+        x = as_pixels(2) / level.signal
+        image = edm.unet(x, torch.full((2,), level.sigma), torch.tensor([3, 4])).clamp(-1, 1)
+    torch.testing.assert_close(result['trajectory']['pred_x0'][0], image, rtol=0, atol=1e-4)
 
 
 def test_a_network_of_a_discrete_process_runs_under_edms_sampler():
     model = build_model()
-    samples = model.infer(
-        init_image=as_pixels(2), labels=[3, 4], num_inference_steps=4, scheduler_kwargs=EDM
-    )['samples']
-    process = dict(beta_schedule='linear')
-    wrapped = model_of(dict(type='DiscretePrecond', network=UNET, process=process))
-    expected = wrapped.infer(init_image=as_pixels(2), labels=[3, 4], num_inference_steps=4)
-    torch.testing.assert_close(samples, expected['samples'], rtol=0, atol=1e-4)
+    steps = []
+    model.infer(
+        init_image=as_pixels(2),
+        labels=[3, 4],
+        num_inference_steps=4,
+        scheduler_kwargs=dict(EDM, solver='euler'),
+        on_step=steps.append,
+    )
+    process = model.diffusion_scheduler.full_process
+    level = steps[0].level
+    with torch.no_grad():
+        x = as_pixels(2) * 80 / level.scale
+        t = torch.tensor(process.told(level)).float().expand(2)
+        eps = model.unet(x, t, torch.tensor([3, 4]))[:, :3]
+        image = level.unit().x_0(x, eps)
+    torch.testing.assert_close(steps[0].pred_x0.float(), image, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize('network', ['timesteps', 'sigma'])
+@pytest.mark.parametrize(
+    'scheduler',
+    [
+        dict(type='DDPMScheduler'),
+        dict(type='DDIMScheduler'),
+        dict(EDM, S_churn=1),
+        dict(type='DiffusersScheduler', type_='HeunDiscreteScheduler'),
+    ],
+    ids=lambda scheduler: scheduler['type'],
+)
+@pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
+def test_led_away_from_itself_a_network_is_not_guided(network, scheduler):
+    unet = UNET if network == 'timesteps' else dict(type='EDMPrecond', network=UNET3)
+    samples = []
+    for is_guided in (False, True):
+        model = model_of(unet, diffusion_scheduler=scheduler)
+        if is_guided:
+            model.guidance = ClassifierFreeGuidance(3.0, other=model.unet)
+        samples.append(model.infer(seeds=[0, 1], labels=[3, 4])['samples'])
+    torch.testing.assert_close(*samples, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('scheduler', [dict(type='DDIMScheduler'), EDM])
+def test_a_network_of_the_other_kind_may_lead_away(scheduler):
+    """And is told of noise as it was trained to be."""
+    model = model_of(UNET, diffusion_scheduler=scheduler)
+    other = fill_by_name(EDMPrecond(dict(UNET3, _scope_='mmagic_adm'))).eval()
+    model.guidance = ClassifierFreeGuidance(0.5, other=other)
+    guided = model.infer(seeds=[0, 1], labels=[3, 4], num_inference_steps=1)['samples']
+    plain = model.infer(seeds=[0, 1], labels=[3, 4], num_inference_steps=1, classifier_scale=0)[
+        'samples'
+    ]
+    assert guided.isfinite().all()
+    assert not torch.allclose(guided, plain)
 
 
 def test_a_checkpoint_of_the_bare_network_loads_into_it(edm):

@@ -53,7 +53,7 @@ def test_mmagics_variant_keeps_eps_and_clips_the_image_last():
     scheduler.set_timesteps('ddim4')
     sample, eps, gradient = torch.randn(3, 2, 3, 4, 4)
     result = scheduler.step(eps, 500, sample, guidance=lambda *_: gradient)
-    here, there = (scheduler.full_process.level(t, sample) for t in (500, 250))
+    here, there = (scheduler.full_process.level(t) for t in (500, 250))
     guided = eps - here.noise * gradient
     x_0 = here.x_0(sample, guided).clamp(-1, 1)
     torch.testing.assert_close(result.pred_original_sample, x_0)
@@ -73,7 +73,7 @@ def test_every_prediction_walks_the_same_way(prediction_type):
     for each in (scheduler, reference):
         each.set_timesteps(10)
     x_t, eps = torch.randn(2, 2, 3, 4, 4, dtype=torch.float64)
-    x_0 = reference.process.level(5, x_t).x_0(x_t, eps)
+    x_0 = reference.process.level(5).x_0(x_t, eps)
     output = x_0
     if prediction_type == 'previous_x':
         output = scheduler.process.posterior(x_0, x_t, 5).mean

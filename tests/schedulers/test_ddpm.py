@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmagic_adm.schedulers import DDPMScheduler
+from tests.diffusion.formula import reverse_distribution
 
 
 def test_a_number_of_steps_is_spaced_with_both_ends():
@@ -35,5 +36,5 @@ def test_noise_has_the_steps_variance(variance_type):
         scheduler.step(output, 555, sample, noise=torch.full_like(sample, z)).prev_sample
         for z in (0.0, 1.0)
     )
-    p = scheduler.process.reverse_distribution(output, sample, 5)
+    p = reverse_distribution(scheduler.process, output, sample, 5)
     torch.testing.assert_close((noisy - free) ** 2, p.variance.contiguous())

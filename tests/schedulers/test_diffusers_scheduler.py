@@ -4,9 +4,11 @@ import diffusers
 import pytest
 import torch
 
+from mmagic_adm.denoisers import ClippedDenoiser, make_denoiser
+from mmagic_adm.diffusion import Prediction
 from mmagic_adm.schedulers import DDIMScheduler, DiffusersScheduler
 from tests.diffusion.formula import formula_gradient, formula_network
-from tests.schedulers.gaussian import GaussianData, walk
+from tests.schedulers.gaussian import GaussianData, ends
 
 # diffusers is not yet at home with NumPy 2.
 pytestmark = pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
@@ -34,8 +36,7 @@ SOLVERS = [
 PLAIN = dict(variance_type='fixed_small', clip_sample=False)
 
 
-def data_for(scheduler):
-    return GaussianData([0.3, -0.5], [[0.4, 0.1], [0.1, 0.3]], scheduler.full_process)
+DATA = GaussianData([0.3, -0.5], [[0.4, 0.1], [0.1, 0.3]])
 
 
 def generators(seeds):
@@ -47,19 +48,18 @@ class TestEverySolver:
     def test_arrives_at_the_data(self, name):
         scheduler = DiffusersScheduler(name, **PLAIN)
         scheduler.set_timesteps(40)
-        data = data_for(scheduler)
-        noise = torch.randn(4000, 2, 1, 1)
         generator = torch.Generator().manual_seed(0)
-        ends = walk(scheduler, data.predict_eps, noise.double(), generator=generator).flatten(1)
-        torch.testing.assert_close(ends.mean(0), data.mean, rtol=0, atol=0.05)
-        torch.testing.assert_close(ends.T.cov(), data.covariance, rtol=0, atol=0.3)
+        noise = torch.randn(4000, 2, 1, 1)
+        samples = ends(scheduler, DATA, noise, generators=generator).flatten(1).double()
+        torch.testing.assert_close(samples.mean(0), DATA.mean, rtol=0, atol=0.05)
+        torch.testing.assert_close(samples.T.cov(), DATA.covariance, rtol=0, atol=0.3)
 
     def test_a_sample_has_its_own_randomness(self, name):
         scheduler = DiffusersScheduler(name, **PLAIN)
         scheduler.set_timesteps(8)
-        data, noise = data_for(scheduler), torch.randn(3, 2, 1, 1)
-        batch = walk(scheduler, data.predict_eps, noise, generator=tuple(generators([0, 1, 2])))
-        alone = walk(scheduler, data.predict_eps, noise[1:2], generator=generators([1]))
+        noise = torch.randn(3, 2, 1, 1)
+        batch = ends(scheduler, DATA, noise, generators=tuple(generators([0, 1, 2])))
+        alone = ends(scheduler, DATA, noise[1:2], generators=generators([1]))
         torch.testing.assert_close(batch[1:2], alone, rtol=1e-4, atol=1e-4)
 
     def test_its_process_is_ours(self, name):
@@ -74,12 +74,11 @@ def test_unclipped_and_unguided_it_is_the_solver_alone(name):
     scheduler.set_timesteps(10)
     solver = getattr(diffusers, name)(trained_betas=scheduler.full_process.betas.tolist())
     solver.set_timesteps(10)
-    data, noise = data_for(scheduler), torch.randn(4, 2, 1, 1)
-    sample = noise
+    sample = noise = torch.randn(4, 2, 1, 1)
     for t in solver.timesteps:
-        eps = data.predict_eps(sample.double(), t.item()).float()
-        sample = solver.step(eps, t, sample).prev_sample
-    ours = walk(scheduler, lambda x, t: data.predict_eps(x.double(), t).float(), noise)
+        level = scheduler.full_process.level_at(t.item())
+        sample = solver.step(DATA(sample, level).eps.float(), t, sample).prev_sample
+    ours = ends(scheduler, DATA, noise)
     torch.testing.assert_close(ours, sample, rtol=1e-4, atol=1e-4)
 
 
@@ -88,16 +87,13 @@ def test_clipped_and_guided_it_walks_as_ddim_does():
     ours = DDIMScheduler()
     theirs = DiffusersScheduler('DDIMScheduler', timestep_spacing='leading')
     guidance = formula_gradient(torch.tensor([1, 2]))
-    ends = []
+    samples, start = [], torch.linspace(-2, 2, 96).reshape(2, 3, 4, 4)
     for scheduler in (ours, theirs):
         scheduler.set_timesteps(10)
-        sample = torch.linspace(-2, 2, 96).reshape(2, 3, 4, 4)
-        for t in scheduler.timesteps:
-            output = formula_network(sample, torch.full((2,), t))
-            sample = scheduler.step(output, t, sample, guidance=guidance).prev_sample
-        ends.append(sample)
+        denoiser = ClippedDenoiser(make_denoiser(formula_network, scheduler.full_process))
+        samples.append(ends(scheduler, denoiser, start, guidance=guidance))
     assert ours.timesteps == theirs.timesteps
-    torch.testing.assert_close(*ends, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(*samples, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('name', ['DPMSolverMultistepScheduler', 'HeunDiscreteScheduler'])
@@ -115,26 +111,16 @@ def test_it_keeps_away_from_a_timestep_that_is_nothing_but_noise(name):
 def test_network_sees_unit_variance_whatever_space_the_solver_works_in():
     scheduler = DiffusersScheduler('EulerDiscreteScheduler', **PLAIN)
     scheduler.set_timesteps(10)
+    seen = []
+
+    def denoiser(x_t, level):
+        seen.append(x_t)
+        return Prediction(torch.zeros_like(x_t), x_t)
+
     noise = torch.randn(2000, 3, 4, 4)
-    sample = scheduler.init_noise(noise)
-    assert sample.std() > 50
-    assert scheduler.network_input(sample, scheduler.timesteps[0]).std().item() == pytest.approx(
-        1, abs=0.01
-    )
-
-
-def test_a_network_that_predicts_images():
-    ends = []
-    for prediction_type in ('epsilon', 'start_x'):
-        scheduler = DiffusersScheduler(prediction_type=prediction_type, **PLAIN)
-        scheduler.set_timesteps(10)
-        data = data_for(scheduler)
-        predict = {
-            'epsilon': data.predict_eps,
-            'start_x': lambda x_t, t, data=data: data.denoise(x_t, t)[0],
-        }[prediction_type]
-        ends.append(walk(scheduler, predict, torch.ones(1, 2, 1, 1).double()))
-    torch.testing.assert_close(*ends, rtol=1e-4, atol=1e-4)
+    assert scheduler.init_noise(noise).std() > 50
+    next(scheduler.walk(denoiser, scheduler.init_noise(noise)))
+    assert seen[0].std().item() == pytest.approx(1, abs=0.01)
 
 
 def test_timesteps_in_the_familys_language():
@@ -154,45 +140,41 @@ def test_heun_takes_its_repeated_timesteps_in_turn():
     timesteps = list(scheduler.timesteps)
     assert len(timesteps) == 9
     assert timesteps[1] == timesteps[2]
-    data = data_for(scheduler)
-    once = walk(scheduler, data.predict_eps, torch.ones(1, 2, 1, 1))
-    assert torch.equal(once, walk(scheduler, data.predict_eps, torch.ones(1, 2, 1, 1)))
+    assert len(scheduler.levels) == 5
+    steps = list(scheduler.walk(DATA, scheduler.init_noise(torch.ones(1, 2, 1, 1))))
+    assert [step.timestep for step in steps] == [*timesteps[::2]]
 
 
 @pytest.mark.parametrize('name', SOLVERS)
-def test_the_first_timestep_starts_afresh(name):
-    """After a whole loop, and after one that broke off half-way."""
-    scheduler = DiffusersScheduler(name, **PLAIN)
+def test_walks_do_not_disturb_each_other(name):
+    """Two in lockstep, one of which is of other steps and breaks off half-way."""
+    scheduler, noise = DiffusersScheduler(name, **PLAIN), torch.randn(2, 2, 1, 1)
     scheduler.set_timesteps(8)
-    data, noise = data_for(scheduler), torch.randn(2, 2, 1, 1)
-    fresh = walk(scheduler, data.predict_eps, noise, generator=generators([1, 2]))
-    sample = scheduler.init_noise(noise)
-    for t in scheduler.timesteps[:3]:
-        output = data.predict_eps(scheduler.network_input(sample, t), t)
-        sample = scheduler.step(output, t, sample, generator=generators([3, 4])).prev_sample
-    again = walk(scheduler, data.predict_eps, noise, generator=generators([1, 2]))
-    assert torch.equal(fresh, again)
+    alone = ends(scheduler, DATA, noise, generators=generators([1, 2]))
+    first = scheduler.walk(DATA, scheduler.init_noise(noise), generators=generators([1, 2]))
+    next(first)
+    scheduler.set_timesteps(20)
+    second = scheduler.walk(DATA, scheduler.init_noise(noise), generators=generators([3, 4]))
+    rest = [step for step, _ in zip(first, second, strict=False)]
+    assert torch.equal(rest[-1].sample, alone)
 
 
-def test_timesteps_out_of_turn():
-    scheduler = DiffusersScheduler(**PLAIN)
-    scheduler.set_timesteps('5')
-    sample = torch.randn(1, 2, 1, 1)
-    with pytest.raises(ValueError, match='from 999 to 0: it is the turn of 999, not of t=500'):
-        scheduler.step(sample, 500, sample)
-    for t in scheduler.timesteps:
-        sample = scheduler.step(sample, t, sample).prev_sample
-    with pytest.raises(ValueError, match='all are taken, not of t=0'):
-        scheduler.step(sample, 0, sample)
+def test_one_that_begins_with_steps_of_another_kind_cannot_begin_in_the_middle():
+    image = torch.zeros(1, 2, 1, 1)
+    plain = DiffusersScheduler('PNDMScheduler', skip_prk_steps=True, **PLAIN)
+    plain.set_timesteps(20)
+    assert plain.noised(image, image + 1, 5).isfinite().all()
+    runge_kutta = DiffusersScheduler('PNDMScheduler', skip_prk_steps=False, **PLAIN)
+    runge_kutta.set_timesteps(20)
+    with pytest.raises(ValueError, match='PNDMScheduler begins with steps of another kind'):
+        runge_kutta.noised(image, image + 1, 5)
 
 
 def test_given_noise_is_used():
     scheduler = DiffusersScheduler(**PLAIN, algorithm_type='sde-dpmsolver++')
-    sample, noise = torch.randn(2, 1, 2, 1, 1)
-    results = []
-    for z in (noise, noise, -noise):
-        scheduler.set_timesteps('5')
-        results.append(scheduler.step(sample, 999, sample, noise=z).prev_sample)
+    scheduler.set_timesteps('5')
+    noise, z = torch.randn(1, 2, 1, 1), torch.randn(5, 1, 2, 1, 1)
+    results = [ends(scheduler, DATA, noise, noises=noises) for noises in (z, z, -z)]
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
 
@@ -200,9 +182,9 @@ def test_given_noise_is_used():
 def test_noise_for_a_solver_that_draws_its_own():
     scheduler = DiffusersScheduler('EulerAncestralDiscreteScheduler', **PLAIN)
     scheduler.set_timesteps(5)
-    sample = torch.randn(1, 2, 1, 1)
+    noise = torch.randn(1, 2, 1, 1)
     with pytest.raises(ValueError, match=r'EulerAncestral.* cannot be given its noise; give a gen'):
-        scheduler.step(sample, scheduler.timesteps[0], sample, noise=sample)
+        ends(scheduler, DATA, noise, noises=torch.randn(5, 1, 2, 1, 1))
 
 
 def test_arguments_reach_the_solver():
@@ -234,7 +216,7 @@ def test_unknown_solver():
     [
         ('FlowMatchEulerDiscreteScheduler', 'another kind of process'),
         ('EDMEulerScheduler', 'another kind of process'),
-        ('DDIMInverseScheduler', r'DDIMScheduler\.reverse_step'),
+        ('DDIMInverseScheduler', r'DDIMScheduler\.to_noise'),
         ('CogVideoXDPMScheduler', 'takes more than a model output'),
         ('CogVideoXDDIMScheduler', 'other noise than the network was trained on'),
         ('DPMSolverSDEScheduler', 'not installed|not for each sample'),

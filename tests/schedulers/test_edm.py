@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from mmagic_adm.diffusion import Prediction
 from mmagic_adm.schedulers.edm import EDMHeunScheduler
 
 MEAN = torch.tensor([0.3, -0.5, 0.1], dtype=torch.float64)
@@ -16,11 +17,23 @@ def pixels(values):
     return values.view(1, -1, 1, 1)
 
 
+def denoiser_of(denoise):
+    """A denoiser of a function of samples and sigma."""
+
+    def denoiser(x, level):
+        x_0 = denoise(x, level.noise)
+        return Prediction(x_0, level.eps(x, x_0))
+
+    return denoiser
+
+
+@denoiser_of
 def denoise_normal(x, sigma):
     """E[x_0 | x] for normally distributed data."""
     return pixels(MEAN) + pixels(VARIANCE / (VARIANCE + sigma**2)) * (x - pixels(MEAN))
 
 
+@denoiser_of
 def denoise_mixture(x, sigma):
     """E[x_0 | x] for a mixture of three normal distributions."""
     means = torch.tensor([[-0.6, 0.2], [0.5, 0.6], [0.4, -0.7]], dtype=torch.float64)
@@ -31,14 +44,8 @@ def denoise_mixture(x, sigma):
     return (log_share.softmax(1)[:, :, None, None, None] * within).sum(1)
 
 
-def walk(scheduler, denoise, noise, step_noises=None, **kwargs):
-    sample = scheduler.init_noise(noise)
-    for k, t in enumerate(scheduler.timesteps):
-        step_noise = None if step_noises is None else step_noises[k // 2]
-        sample = scheduler.prepare(sample, t, noise=step_noise, **kwargs)
-        denoised = denoise(scheduler.network_input(sample, t), scheduler.network_timestep(t))
-        sample = scheduler.step(denoised, t, sample, **kwargs).prev_sample
-    return sample
+def walk(scheduler, denoiser, noise, **kwargs):
+    return list(scheduler.walk(denoiser, scheduler.init_noise(noise), **kwargs))[-1].sample
 
 
 def scheduler_of(steps, **kwargs):
@@ -54,36 +61,39 @@ def test_the_levels_are_those_of_the_paper():
     scheduler = scheduler_of(4, sigma_min=0.1, sigma_max=12.8, rho=7)
     first, last = 12.8 ** (1 / 7), 0.1 ** (1 / 7)
     levels = [(first + i / 3 * (last - first)) ** 7 for i in range(4)]
+    assert [level.noise for level in scheduler.levels] == pytest.approx(levels)
     # Each step but the last is corrected, at the level where it ends.
     expected = [levels[0], *(level for level in levels[1:] for _ in range(2))]
-    assert scheduler.timesteps == pytest.approx(expected)
-    assert [scheduler_levels(scheduler)[i] for i in (0, -1)] == pytest.approx([12.8, 0.1])
+    assert sigmas_of(scheduler) == pytest.approx(expected)
 
 
-def scheduler_levels(scheduler):
-    """What the network is told, entry by entry."""
-    told, sample = [], scheduler.init_noise(torch.zeros(1, 1, 1, 1))
-    for t in scheduler.timesteps:
-        told.append(scheduler.network_timestep(t))
-        sample = scheduler.prepare(sample, t)
-        sample = scheduler.step(sample / 2, t, sample).prev_sample
+def sigmas_of(scheduler):
+    """What the network is told, call by call."""
+    told = []
+
+    @denoiser_of
+    def denoiser(x, sigma):
+        told.append(sigma)
+        return x / 2
+
+    walk(scheduler, denoiser, torch.zeros(1, 1, 1, 1))
     return told
 
 
 @pytest.mark.parametrize(('steps', 'calls'), [(1, 1), (10, 19), (18, 35), (256, 511)])
 def test_a_step_calls_the_network_twice_but_for_the_last(steps, calls):
-    assert len(scheduler_of(steps).timesteps) == calls
-    assert len(scheduler_of(steps, solver='euler').timesteps) == steps
+    assert len(sigmas_of(scheduler_of(steps))) == calls
+    assert len(sigmas_of(scheduler_of(steps, solver='euler'))) == steps
 
 
-@pytest.mark.parametrize(('spec', 'calls'), [('18', 35), (None, 35)])
-def test_the_number_of_steps_may_be_text_or_the_papers(spec, calls):
-    assert len(scheduler_of(spec).timesteps) == calls
+@pytest.mark.parametrize(('spec', 'steps'), [('18', 18), (None, 18), ('7', 7)])
+def test_the_number_of_steps_may_be_text_or_the_papers(spec, steps):
+    assert len(scheduler_of(spec).levels) == steps
 
 
 def test_the_network_is_told_the_level_that_noise_was_raised_to():
     plain, raised = scheduler_of(5), scheduler_of(5, S_churn=1, S_min=0.05, S_max=50)
-    before, after = scheduler_levels(plain), scheduler_levels(raised)
+    before, after = sigmas_of(plain), sigmas_of(raised)
     predicting = range(0, 9, 2)
     factor = [after[k] / before[k] for k in predicting]
     in_range = [0.05 <= before[k] <= 50 for k in predicting]
@@ -94,8 +104,7 @@ def test_the_network_is_told_the_level_that_noise_was_raised_to():
 
 def test_noise_is_raised_by_no_more_than_makes_its_variance_double():
     plain, raised = scheduler_of(4), scheduler_of(4, S_churn=100)
-    ratio = scheduler_levels(raised)[0] / scheduler_levels(plain)[0]
-    assert ratio == pytest.approx(math.sqrt(2))
+    assert sigmas_of(raised)[0] / sigmas_of(plain)[0] == pytest.approx(math.sqrt(2))
 
 
 # -- samples ------------------------------------------------------------------------------------
@@ -130,7 +139,8 @@ def test_samples_are_distributed_like_the_data(kwargs):
         sources = 1 + steps
         inputs = torch.cat([torch.zeros(1, 3 * sources), torch.eye(3 * sources)]).double()
         inputs = inputs.reshape(-1, sources, 3, 1, 1).unbind(1)
-        ends = walk(scheduler_of(steps, **kwargs), denoise_normal, inputs[0], inputs[1:]).flatten(1)
+        noises = dict(noises=inputs[1:]) if kwargs else {}
+        ends = walk(scheduler_of(steps, **kwargs), denoise_normal, inputs[0], **noises).flatten(1)
         ways = ends[1:] - ends[0]
         off = torch.cat([ends[:1] - MEAN, ways.T @ ways - VARIANCE.diag()])
         errors.append(off.abs().max())
@@ -174,8 +184,7 @@ def test_guidance_is_told_the_timestep_with_as_much_noise():
     walk(scheduler, denoise_normal, torch.zeros(2, 3, 1, 1), guidance=guidance)
     alpha_bar = torch.from_numpy(scheduler.full_process.train_alphas_cumprod)
     sigmas = ((1 - alpha_bar) / alpha_bar).sqrt()
-    assert scheduler.guidance_timesteps == pytest.approx([t[0].item() for t in told])
-    for t, level in zip(told, scheduler.timesteps, strict=True):
+    for t, level in zip(told, sigmas_of(scheduler), strict=True):
         assert t.shape == (2,)
         nearest = (sigmas - level).abs().argmin()
         torch.testing.assert_close(t, nearest.float().expand(2), rtol=0, atol=0.5)
@@ -188,49 +197,32 @@ def test_a_sample_does_not_depend_on_its_batch():
         return [torch.Generator().manual_seed(seed) for seed in seeds]
 
     scheduler = scheduler_of(8, S_churn=20)
-    together = walk(scheduler, denoise_normal, noise, generator=generators([0, 1, 2]))
-    alone = walk(scheduler, denoise_normal, noise[1:2], generator=generators([1]))
+    together = walk(scheduler, denoise_normal, noise, generators=generators([0, 1, 2]))
+    alone = walk(scheduler, denoise_normal, noise[1:2], generators=generators([1]))
     assert torch.equal(together[1:2], alone)
-    other = walk(scheduler, denoise_normal, noise[1:2], generator=generators([5]))
+    other = walk(scheduler, denoise_normal, noise[1:2], generators=generators([5]))
     assert not torch.equal(alone, other)
 
 
 def test_without_churn_nothing_is_drawn():
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    walk(scheduler_of(5), denoise_normal, torch.randn(2, 3, 1, 1), generator=generator)
+    walk(scheduler_of(5), denoise_normal, torch.randn(2, 3, 1, 1), generators=generator)
     assert torch.equal(generator.get_state(), before)
 
 
 def test_samples_accumulate_in_float64_and_images_come_beside_them():
-    scheduler = scheduler_of(3)
+    scheduler, denoised = scheduler_of(3, solver='euler'), torch.rand(2, 3, 1, 1)
     sample = scheduler.init_noise(torch.randn(2, 3, 1, 1))
-    t = scheduler.timesteps[0]
-    denoised = torch.rand(2, 3, 1, 1)
-    output = scheduler.step(denoised, t, sample)
-    assert sample.dtype == output.prev_sample.dtype == torch.float64
-    torch.testing.assert_close(output.pred_original_sample, denoised.double())
-    expected = sample + (scheduler.timesteps[1] - t) * (sample - denoised) / t
-    torch.testing.assert_close(output.prev_sample, expected)
+    step = next(scheduler.walk(denoiser_of(lambda x, sigma: denoised), sample))
+    assert sample.dtype == step.sample.dtype == torch.float64
+    torch.testing.assert_close(step.pred_x0, denoised.double())
+    first, second = (level.noise for level in scheduler.levels[:2])
+    expected = sample + (second - first) * (sample - denoised) / first
+    torch.testing.assert_close(step.sample, expected)
 
 
 # -- what goes wrong ----------------------------------------------------------------------------
-
-
-def test_a_walk_that_was_left_can_be_begun_again():
-    scheduler, noise = scheduler_of(5, S_churn=1), torch.randn(2, 3, 1, 1)
-    noises = torch.randn(5, 2, 3, 1, 1)
-    expected = walk(scheduler, denoise_normal, noise, noises)
-    t, sample = scheduler.timesteps[0], scheduler.init_noise(noise)
-    scheduler.step(sample, t, scheduler.prepare(sample, t))
-    assert torch.equal(walk(scheduler, denoise_normal, noise, noises), expected)
-
-
-def test_timesteps_out_of_turn_are_refused():
-    scheduler = scheduler_of(3)
-    sample, second = torch.zeros(1, 3, 1, 1), scheduler.timesteps[1]
-    with pytest.raises(ValueError, match=rf'the turn of 80\.0, not of t={second}'):
-        scheduler.step(sample, second, sample)
 
 
 @pytest.mark.parametrize('spec', ['ddim25', 0, -3, '10,20', 2.5])
@@ -247,42 +239,8 @@ def test_a_spacing_that_edm_does_not_have_is_refused(spec):
         (dict(rho=0), r'rho is above 0 and .* not 0 and 0\.0'),
         (dict(S_churn=-1), r'S_churn 0 or more, not 7\.0 and -1'),
         (dict(solver='rk4'), "solver is one of heun, euler, not 'rk4'"),
-        (dict(guidance_enters='mean'), "'eps' or 'sample', not 'mean'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         EDMHeunScheduler(**kwargs)
-
-
-def test_a_network_that_is_no_denoiser_is_told_apart():
-    scheduler = scheduler_of(3)
-    sample = scheduler.init_noise(torch.randn(1, 3, 4, 4))
-    with pytest.raises(ValueError, match=r'\(1, 6, 4, 4\): put the network in an EDMPrecond'):
-        scheduler.step(torch.zeros(1, 6, 4, 4), scheduler.timesteps[0], sample)
-
-
-def test_nan_is_named():
-    scheduler = scheduler_of(3)
-    sample = scheduler.init_noise(torch.randn(2, 3, 4, 4))
-    output = torch.stack([sample[0], sample[1] * math.nan])
-    with pytest.raises(FloatingPointError, match=r't=80.0 \(timestep 1 of 5\).*samples \[1\]'):
-        scheduler.step(output, scheduler.timesteps[0], sample)
-
-
-def test_noise_comes_before_the_network():
-    sample = torch.zeros(1, 3, 1, 1)
-    churning = scheduler_of(3, S_churn=1)
-    with pytest.raises(RuntimeError, match='take the sample through prepare'):
-        churning.step(sample, churning.timesteps[0], sample)
-    with pytest.raises(ValueError, match='give it to prepare'):
-        scheduler_of(3).step(sample, 80.0, sample, noise=sample)
-
-
-def test_guidance_at_another_place_is_refused():
-    sample = torch.zeros(1, 3, 1, 1)
-    at_sample = scheduler_of(3, guidance_enters='sample')
-    with pytest.raises(TypeError, match='function cannot guide at the sample'):
-        at_sample.prepare(sample, 80.0, guidance=lambda x_t, t, pred_x0: x_t)
-    with pytest.raises(TypeError, match='cannot guide EDMHeunScheduler'):
-        scheduler_of(3).step(sample, 80.0, sample, guidance=object())

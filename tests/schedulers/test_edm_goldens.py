@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mmagic_adm.checkpoints.edm_names import adm_state_dict
-from mmagic_adm.guidance.sample import SampleGuidance
-from mmagic_adm.models.denoisers import EDMPrecond
+from mmagic_adm.denoisers import EDMPrecond, make_denoiser
+from mmagic_adm.guidance import Path, SampleGuidance
 from mmagic_adm.networks import ADMUNet
 from mmagic_adm.schedulers.edm import EDMHeunScheduler
 from tests.checkpoints.edm_files import edm_state
@@ -45,8 +45,7 @@ def guidance_of(golden):
             score = joint * of_label - (marginal * logits).logsumexp(dim=1)
             return torch.autograd.grad(score.sum(), image)[0]
 
-    rule = SampleGuidance(source, settings['max_guidance'], settings['add_factor'])
-    return rule.bind(labels=golden.y)
+    return SampleGuidance(source, settings['max_guidance'], settings['add_factor'])
 
 
 @pytest.mark.parametrize('name', golden_names('edm'))
@@ -54,19 +53,16 @@ def test_every_step_ends_where_edms_does(name):
     golden = load_golden('edm', name)
     labels = golden.y if golden.meta['network']['label_dim'] else None
     network, guidance = network_of(golden, name), guidance_of(golden)
-    enters = 'eps' if guidance is None else 'sample'
-    scheduler = EDMHeunScheduler(guidance_enters=enters, **golden.meta['churn'])
+    scheduler = EDMHeunScheduler(**golden.meta['churn'])
     scheduler.set_timesteps(golden.meta['steps'])
-
-    sample, samples = scheduler.init_noise(golden.x), []
-    for k, t in enumerate(scheduler.timesteps):
-        sample = scheduler.prepare(sample, t, guidance=guidance, noise=golden.noise[k // 2])
-        sigma = torch.tensor([scheduler.network_timestep(t)])
-        with torch.no_grad():
-            denoised = network(scheduler.network_input(sample, t), sigma, labels)
-        sample = scheduler.step(denoised, t, sample, guidance=guidance).prev_sample
-        samples.append(sample)
-    # Every step but the last has a second half, where it ends.
-    step_ends = torch.stack([*samples[1::2], samples[-1]])
-    assert step_ends.dtype == torch.float64
-    torch.testing.assert_close(step_ends, golden.samples, rtol=0, atol=1e-4)
+    path = Path(scheduler.calls(), scheduler.full_process)
+    guide = guidance and guidance.bind(path, labels=golden.y)
+    inputs = {} if labels is None else dict(labels=labels)
+    denoiser = make_denoiser(network, scheduler.full_process, inputs)
+    with torch.no_grad():
+        walk = scheduler.walk(
+            denoiser, scheduler.init_noise(golden.x), guidance=guide, noises=golden.noise
+        )
+        samples = torch.stack([step.sample for step in walk])
+    assert samples.dtype == torch.float64
+    torch.testing.assert_close(samples, golden.samples, rtol=0, atol=1e-4)

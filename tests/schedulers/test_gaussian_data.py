@@ -5,8 +5,14 @@ import math
 import pytest
 import torch
 
-from mmagic_adm.schedulers import DDIMScheduler, DDPMScheduler, DiffusersScheduler
-from tests.schedulers.gaussian import GaussianData, sampled_mean_and_covariance, walk
+from mmagic_adm.denoisers import make_denoiser
+from mmagic_adm.schedulers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DiffusersScheduler,
+    EDMHeunScheduler,
+)
+from tests.schedulers.gaussian import GaussianData, ends, sampled_mean_and_covariance
 
 # diffusers is not yet at home with NumPy 2.
 pytestmark = pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
@@ -18,20 +24,18 @@ PLAIN = dict(variance_type='fixed_small', clip_sample=False)
 
 def error(scheduler, takes_noise=False):
     """The largest error in the mean and in the covariance of what is sampled."""
-    data = GaussianData(MEAN, COVARIANCE, scheduler.full_process)
-    mean, covariance = sampled_mean_and_covariance(
-        scheduler, data.predict_eps, data.dim, takes_noise
-    )
+    data = GaussianData(MEAN, COVARIANCE)
+    mean, covariance = sampled_mean_and_covariance(scheduler, data, data.dim, takes_noise)
     return max((mean - data.mean).abs().max(), (covariance - data.covariance).abs().max()).item()
 
 
 def flow_error(scheduler, steps):
     """How far from the exact solution of the probability flow a solver ends."""
-    data = GaussianData(MEAN, COVARIANCE, scheduler.full_process)
+    data = GaussianData(MEAN, COVARIANCE)
     noise = torch.randn(8, 3, 1, 1, dtype=torch.float64)
     scheduler.set_timesteps(steps)
-    end = walk(scheduler, data.predict_eps, noise)
-    return (end - data.flow(noise, scheduler.timesteps[0])).abs().max().item()
+    end = ends(scheduler, data, noise)
+    return (end - data.flow(noise, scheduler.levels[0].unit())).abs().max().item()
 
 
 @pytest.mark.parametrize('beta_schedule', ['linear', 'cosine'])
@@ -56,26 +60,27 @@ def test_ddpm_is_exact_in_any_number_of_steps_if_the_variance_is(variance_type, 
     )
     scheduler.set_timesteps(5)
     process = scheduler.process
-    data = GaussianData(MEAN, torch.diag(torch.tensor([0.4, 0.3, 0.2])), process)
+    data = GaussianData(MEAN, torch.diag(torch.tensor([0.4, 0.3, 0.2])))
 
-    def predict(x_t, t):
-        index = process.timesteps.index(t)
-        x_0, spread = data.denoise(x_t, t)
-        zeros, ones = torch.zeros_like(x_t), torch.ones_like(x_t)
+    def predict(x_t, timesteps):
+        index = process.timesteps.index(int(timesteps[0]))
+        level = process.level(index)
+        x_0, spread = data.posterior(x_t, level)
         posterior = process.posterior(x_0, x_t, index)
-        of_x_0 = process.posterior(ones, zeros, index).mean
+        of_x_0 = process.image_share(index, x_t)
         log_variance = (posterior.variance + of_x_0**2 * spread.diag().reshape(1, 3, 1, 1)).log()
         if variance_type == 'learned_range':
             low, high = posterior.log_variance, math.log(process.betas[index])
             log_variance = (2 * log_variance - high - low) / (high - low)
         prediction = {
-            'epsilon': process.level(index, x_t).eps(x_t, x_0),
+            'epsilon': level.eps(x_t, x_0),
             'start_x': x_0,
             'previous_x': posterior.mean,
         }[prediction_type]
         return torch.cat([prediction, log_variance], dim=1)
 
-    mean, covariance = sampled_mean_and_covariance(scheduler, predict, 3, takes_noise=True)
+    denoiser = make_denoiser(predict, process)
+    mean, covariance = sampled_mean_and_covariance(scheduler, denoiser, 3, takes_noise=True)
     # The noise that the last step leaves out has a variance of 1e-4.
     torch.testing.assert_close(mean, data.mean, rtol=0, atol=2e-4)
     torch.testing.assert_close(covariance, data.covariance, rtol=0, atol=2e-4)
@@ -95,10 +100,10 @@ def test_ddim_at_eta_one_is_ddpm():
     samples = []
     for scheduler in (DDIMScheduler(**PLAIN, eta=1.0), DDPMScheduler(**PLAIN)):
         scheduler.set_timesteps('20')
-        data = GaussianData(MEAN, COVARIANCE, scheduler.process)
+        data = GaussianData(MEAN, COVARIANCE)
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(20, 4, 3, 1, 1, dtype=torch.float64, generator=generator)
-        samples.append(walk(scheduler, data.predict_eps, noise[0], noise))
+        samples.append(ends(scheduler, data, noise[0], noises=noise))
     torch.testing.assert_close(*samples)
 
 
@@ -151,34 +156,38 @@ def test_errors_fall_at_the_solvers_order_as_steps_double(name, order):
     assert order - 0.2 < measured < order + 0.75
 
 
-@pytest.mark.parametrize('rederive_eps', [True, False])
-def test_inversion_then_sampling_returns_to_the_start(rederive_eps):
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda: DDIMScheduler(**PLAIN),
+        lambda: DDIMScheduler(**PLAIN, rederive_eps=False),
+        EDMHeunScheduler,
+        lambda: EDMHeunScheduler(solver='euler'),
+    ],
+    ids=['ddim', 'ddim_mmagic', 'edm', 'edm_euler'],
+)
+def test_inversion_then_sampling_returns_to_the_start(make):
     errors = []
     for steps in (50, 200):
-        scheduler = DDIMScheduler(**PLAIN, rederive_eps=rederive_eps)
+        scheduler = make()
         scheduler.set_timesteps(steps)
-        data = GaussianData(MEAN, COVARIANCE, scheduler.process)
+        data = GaussianData(MEAN, COVARIANCE)
         start = data.mean.reshape(1, 3, 1, 1) + 0.5 * torch.randn(4, 3, 1, 1, dtype=torch.float64)
-        sample = start
-        for t in reversed(scheduler.timesteps):
-            sample = scheduler.reverse_step(data.predict_eps(sample, t), t, sample).prev_sample
-        returned = walk(scheduler, data.predict_eps, sample)
+        returned = ends(scheduler, data, scheduler.to_noise(data, start))
         errors.append((returned - start).abs().max().item())
     assert errors[1] < min(0.03, errors[0] / 2)
 
 
-def test_inversion_gives_standard_normal_noise():
-    scheduler = DDIMScheduler(**PLAIN)
+@pytest.mark.parametrize('make', [lambda: DDIMScheduler(**PLAIN), EDMHeunScheduler])
+def test_inversion_gives_standard_normal_noise(make):
+    scheduler = make()
     scheduler.set_timesteps(1000)
-    data = GaussianData(MEAN, COVARIANCE, scheduler.process)
+    data = GaussianData(MEAN, COVARIANCE)
     root = torch.linalg.cholesky(data.covariance)
     ways = torch.cat([torch.zeros(1, 3, dtype=torch.float64), root.T]) + data.mean
-    sample = ways.reshape(4, 3, 1, 1)
-    for t in reversed(scheduler.timesteps):
-        sample = scheduler.reverse_step(data.predict_eps(sample, t), t, sample).prev_sample
-    ends = sample.flatten(1)
-    ways = ends[1:] - ends[0]
-    torch.testing.assert_close(ends[0], torch.zeros_like(ends[0]), rtol=0, atol=0.02)
+    noise = scheduler.to_noise(data, ways.reshape(4, 3, 1, 1)).flatten(1)
+    ways = noise[1:] - noise[0]
+    torch.testing.assert_close(noise[0], torch.zeros_like(noise[0]), rtol=0, atol=0.02)
     torch.testing.assert_close(ways.T @ ways, torch.eye(3).double(), rtol=0, atol=0.05)
 
 
@@ -191,8 +200,9 @@ def test_inversion_gives_standard_normal_noise():
         lambda: DiffusersScheduler('DPMSolverMultistepScheduler', **PLAIN),
         lambda: DiffusersScheduler('HeunDiscreteScheduler', **PLAIN),
         lambda: DiffusersScheduler('EulerAncestralDiscreteScheduler', **PLAIN),
+        lambda: EDMHeunScheduler(sigma_min=0.01, beta_schedule='linear', S_churn=20),
     ],
-    ids=['ddpm', 'ddim', 'ddim_mmagic', 'dpm++', 'heun', 'ancestral'],
+    ids=['ddpm', 'ddim', 'ddim_mmagic', 'dpm++', 'heun', 'ancestral', 'edm'],
 )
 def test_guidance_towards_data_is_the_product_of_densities(make):
     """Guided by log N(x_0; b, v), as it looks from x_t, samples come from the data times that.
@@ -203,20 +213,58 @@ def test_guidance_towards_data_is_the_product_of_densities(make):
     scheduler = make()
     scheduler.set_timesteps(200)
     variances = torch.tensor([0.4, 0.3, 0.2]).double()
-    data = GaussianData(MEAN, torch.diag(variances), scheduler.full_process)
+    data = GaussianData(MEAN, torch.diag(variances))
 
     def guidance(x_t, t, pred_x0):
         """The gradient of log E[N(x_0; b, v) | x_t], exact for this data."""
-        s, n = data.level(t[0].item())
-        x_0, spread = data.denoise(x_t, t[0].item())
-        slope = (spread.diag() * s / n**2).reshape(1, 3, 1, 1)
+        level = scheduler.full_process.level_at(t[0].item())
+        x_0, spread = data.posterior(x_t, level)
+        slope = (spread.diag() * level.signal / level.noise**2).reshape(1, 3, 1, 1)
         distance = target.reshape(1, 3, 1, 1) - x_0
         return slope * distance / (spread.diag().reshape(1, 3, 1, 1) + width)
 
     noise = torch.randn(3000, 3, 1, 1, dtype=torch.float64)
     generator = torch.Generator().manual_seed(3)
-    samples = walk(scheduler, data.predict_eps, noise, guidance=guidance, generator=generator)
+    samples = ends(scheduler, data, noise, guidance=guidance, generators=generator).double()
     precision = 1 / variances + 1 / width
     mean = (data.mean / variances + target / width) / precision
     torch.testing.assert_close(samples.flatten(1).mean(0), mean, rtol=0, atol=0.03)
     torch.testing.assert_close(samples.flatten(1).var(0), 1 / precision, rtol=0.1, atol=0)
+
+
+SAMPLERS = {
+    'ddpm': lambda: DDPMScheduler(**PLAIN),
+    'ddim': lambda: DDIMScheduler(**PLAIN),
+    'edm': EDMHeunScheduler,
+    'edm_churn': lambda: EDMHeunScheduler(S_churn=20),
+    **{
+        name: lambda name=name: DiffusersScheduler(f'{name}Scheduler', **PLAIN)
+        for name in (
+            'DPMSolverMultistep',
+            'DPMSolverSinglestep',
+            'UniPCMultistep',
+            'EulerDiscrete',
+            'EulerAncestralDiscrete',
+            'HeunDiscrete',
+            'KDPM2Discrete',
+            'LMSDiscrete',
+            'DEISMultistep',
+            'DDIM',
+        )
+    },
+}
+
+
+@pytest.mark.parametrize('make', SAMPLERS.values(), ids=SAMPLERS)
+def test_a_walk_may_begin_in_the_middle_from_noised_data(make):
+    """What is data at the start, with the noise of that level, is data at the end."""
+    scheduler, data = make(), GaussianData([0.3, -0.5], [[0.4, 0.1], [0.1, 0.3]])
+    scheduler.set_timesteps(200)
+    generator = torch.Generator().manual_seed(0)
+    x_0, noise = torch.randn(2, 4000, 2, generator=generator, dtype=torch.float64)
+    images = (data.mean + x_0 @ torch.linalg.cholesky(data.covariance).T).view(-1, 2, 1, 1)
+    start = scheduler.noised(images, noise.view(-1, 2, 1, 1), skip=117)
+    walk = scheduler.walk(data, start, generators=generator, skip=117)
+    end = list(walk)[-1].sample.flatten(1).double()
+    torch.testing.assert_close(end.mean(0), data.mean, rtol=0, atol=0.04)
+    torch.testing.assert_close(end.T.cov(), data.covariance, rtol=0, atol=0.04)

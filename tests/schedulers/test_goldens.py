@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmagic_adm.denoisers import ClippedDenoiser, make_denoiser
 from mmagic_adm.schedulers import DDIMScheduler, DDPMScheduler
 from tests.diffusion.formula import (
     formula_gradient,
@@ -33,20 +34,39 @@ class TestLoops:
         """The loop's outputs; with ``restart`` each step begins at the original's sample."""
         scheduler = scheduler_of(golden.meta)
         guidance = formula_gradient(golden.y) if golden.meta['guided'] else None
-        sample, outputs = scheduler.init_noise(golden.x_T), []
+        sample, outputs = golden.x_T, []
         for k, t in enumerate(scheduler.timesteps):
             if restart and k:
                 sample = golden.samples[k - 1]
             timesteps = torch.full((len(sample),), scheduler.network_timestep(t))
             torch.testing.assert_close(timesteps, golden.network_timesteps[k])
-            x_t = scheduler.network_input(sample, t)
-            output = formula_network(x_t, timesteps, is_learned(golden.meta))
+            output = formula_network(sample, timesteps, is_learned(golden.meta))
             outputs.append(
                 scheduler.step(output, t, sample, guidance=guidance, noise=golden.noise[k])
             )
             sample = outputs[-1].prev_sample
         assert len(outputs) == len(golden.samples)
         return outputs
+
+    def test_a_walk_is_the_same_loop(self, name):
+        golden = load_golden('diffusion', name)
+        scheduler, told = scheduler_of(golden.meta), []
+
+        def network(x, timesteps):
+            told.append(timesteps)
+            return formula_network(x, timesteps, is_learned(golden.meta))
+
+        denoiser = make_denoiser(network, scheduler.process)
+        walk = scheduler.walk(
+            ClippedDenoiser(denoiser) if scheduler.clip_sample else denoiser,
+            scheduler.init_noise(golden.x_T),
+            guidance=formula_gradient(golden.y) if golden.meta['guided'] else None,
+            noises=golden.noise,
+        )
+        last = list(walk)[-1]
+        torch.testing.assert_close(torch.stack(told), golden.network_timesteps)
+        torch.testing.assert_close(last.sample, golden.samples[-1], **LOOP)
+        torch.testing.assert_close(last.pred_x0, golden.pred_xstart[-1], **LOOP)
 
     def test_every_step(self, name):
         golden = load_golden('diffusion', name)
@@ -70,3 +90,11 @@ def test_from_image_to_noise():
         output = formula_network(sample, torch.full((len(sample),), t))
         sample = scheduler.reverse_step(output, t, sample).prev_sample
         torch.testing.assert_close(sample, golden.samples[k], **LOOP)
+
+
+def test_the_way_from_image_to_noise_is_the_same_loop():
+    golden = load_golden('diffusion', 'ddim_reverse_8')
+    scheduler = scheduler_of(golden.meta)
+    denoiser = ClippedDenoiser(make_denoiser(formula_network, scheduler.process))
+    noise = scheduler.to_noise(denoiser, golden.x_0)
+    torch.testing.assert_close(noise, golden.samples[-1], **LOOP)

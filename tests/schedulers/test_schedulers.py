@@ -1,10 +1,16 @@
-"""What every scheduler owes to a sampling loop."""
+"""What every scheduler owes to a walk, and those with a step to a loop of one's own."""
 
 import pytest
 import torch
 
+from mmagic_adm.denoisers import ClippedDenoiser, make_denoiser
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
-from mmagic_adm.schedulers import DDIMScheduler, DDPMScheduler, DiffusersScheduler
+from mmagic_adm.schedulers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DiffusersScheduler,
+    EDMHeunScheduler,
+)
 from tests.diffusion.formula import formula_gradient, formula_network
 from tests.schedulers.allocations import Allocations
 
@@ -20,57 +26,118 @@ MAKERS = {
     'heun': lambda **kwargs: DiffusersScheduler('HeunDiscreteScheduler', **kwargs),
     'ancestral': lambda **kwargs: DiffusersScheduler('EulerAncestralDiscreteScheduler', **kwargs),
 }
-every_scheduler = pytest.mark.parametrize('make', MAKERS.values(), ids=MAKERS)
+EDM = {
+    'edm': lambda **kwargs: EDMHeunScheduler(beta_schedule='linear', **kwargs),
+    'edm_churn': lambda **kwargs: EDMHeunScheduler(beta_schedule='linear', S_churn=3, **kwargs),
+}
+STEPPERS = ('ddpm', 'ddim', 'ddim_eta', 'ddim_mmagic')
+every_discrete = pytest.mark.parametrize('make', MAKERS.values(), ids=MAKERS)
+every_scheduler = pytest.mark.parametrize('make', (MAKERS | EDM).values(), ids=MAKERS | EDM)
+every_stepper = pytest.mark.parametrize('make', [MAKERS[name] for name in STEPPERS], ids=STEPPERS)
 
 
 def generators(seeds):
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def walk(scheduler, noise, generator=None, guidance=None, steps=6):
+def denoiser_of(scheduler):
+    denoiser = make_denoiser(formula_network, scheduler.full_process)
+    return ClippedDenoiser(denoiser) if scheduler.clip_sample else denoiser
+
+
+def walk(scheduler, noise, generators=None, guidance=None, steps=6):
+    """The last step of a walk."""
     scheduler.set_timesteps(steps)
-    sample = scheduler.init_noise(noise)
-    for t in scheduler.timesteps:
-        timesteps = torch.full((len(sample),), scheduler.network_timestep(t), device=noise.device)
-        output = formula_network(scheduler.network_input(sample, t), timesteps).to(noise.dtype)
-        result = scheduler.step(output, t, sample, generator=generator, guidance=guidance)
-        sample = result.prev_sample
-    return result
+    start = scheduler.init_noise(noise)
+    walk = scheduler.walk(denoiser_of(scheduler), start, guidance=guidance, generators=generators)
+    return list(walk)[-1]
 
 
 @every_scheduler
 def test_a_sample_does_not_depend_on_its_neighbours(make):
     noise, y = torch.randn(4, 3, 4, 4), torch.arange(4)
     scheduler = make()
-    batch = walk(scheduler, noise, generators(range(4)), formula_gradient(y)).prev_sample
+    batch = walk(scheduler, noise, generators(range(4)), formula_gradient(y)).sample
     order = [2, 0, 3]
     others = walk(scheduler, noise[order], generators(order), formula_gradient(y[order]))
-    torch.testing.assert_close(batch[order], others.prev_sample)
-    alone = walk(scheduler, noise[1:2], generators([1]), formula_gradient(y[1:2])).prev_sample
+    torch.testing.assert_close(batch[order], others.sample)
+    alone = walk(scheduler, noise[1:2], generators([1]), formula_gradient(y[1:2])).sample
     torch.testing.assert_close(batch[1:2], alone)
 
 
 @every_scheduler
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float64])
-def test_samples_keep_their_type(make, dtype):
+def test_walks_do_not_disturb_each_other(make):
+    """Two in lockstep, one of which begins after other timesteps were set, and breaks off."""
     scheduler, noise = make(), torch.randn(2, 3, 4, 4)
-    result = walk(scheduler, noise.to(dtype), generators([1, 2]))
-    assert scheduler.init_noise(noise.to(dtype)).dtype == dtype
-    assert result.prev_sample.dtype == result.pred_original_sample.dtype == dtype
-    if dtype == torch.float64:
-        reference = walk(scheduler, noise, generators([1, 2])).prev_sample
-        torch.testing.assert_close(result.prev_sample.float(), reference, rtol=0, atol=1e-4)
+    alone = walk(scheduler, noise, generators([1, 2])).sample
+    denoiser, start = denoiser_of(scheduler), scheduler.init_noise(noise)
+    first = scheduler.walk(denoiser, start, generators=generators([1, 2]))
+    scheduler.set_timesteps(9)
+    second = scheduler.walk(denoiser, scheduler.init_noise(noise), generators=generators([3, 4]))
+    rest = [step for step, _ in zip(first, second, strict=False)]
+    assert torch.equal(rest[-1].sample, alone)
 
 
 @every_scheduler
+def test_steps_are_counted_and_say_where_they_start(make):
+    scheduler = make()
+    scheduler.set_timesteps(6)
+    noise = scheduler.init_noise(torch.randn(2, 3, 4, 4))
+    steps = list(scheduler.walk(denoiser_of(scheduler), noise, generators=generators([1, 2])))
+    assert [step.index for step in steps] == list(range(6))
+    assert {step.total for step in steps} == {6}
+    assert [step.level for step in steps] == list(scheduler.levels)
+    sigmas = [step.level.sigma for step in steps]
+    assert sigmas == sorted(sigmas, reverse=True)
+
+
+@every_scheduler
+def test_the_levels_of_the_calls_are_known_beforehand(make):
+    scheduler, seen = make(), []
+    scheduler.set_timesteps(6)
+    denoiser = denoiser_of(scheduler)
+
+    def noting(x_t, level):
+        seen.append(level)
+        return denoiser(x_t, level)
+
+    for skip in (0, 2):
+        start = scheduler.noised(torch.zeros(2, 3, 4, 4), torch.randn(2, 3, 4, 4), skip)
+        seen.clear()
+        list(scheduler.walk(noting, start, generators=generators([1, 2]), skip=skip))
+        assert seen == list(scheduler.calls(skip))
+
+
+@every_scheduler
+@pytest.mark.parametrize('skip', [-1, 6])
+def test_steps_that_cannot_be_left_out(make, skip):
+    scheduler = make()
+    scheduler.set_timesteps(6)
+    noise = scheduler.init_noise(torch.randn(2, 3, 4, 4))
+    with pytest.raises(ValueError, match=f'of 6 steps, {skip} cannot be left out'):
+        scheduler.walk(denoiser_of(scheduler), noise, skip=skip)
+
+
+@every_stepper
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float64])
+def test_a_step_keeps_the_type_of_its_sample(make, dtype):
+    scheduler = make()
+    scheduler.set_timesteps(5)
+    sample, output = torch.randn(2, 3, 4, 4), torch.randn(2, 6, 4, 4)
+    t = scheduler.timesteps[0]
+    result = scheduler.step(output.to(dtype), t, sample.to(dtype), generator=generators([1, 2]))
+    assert result.prev_sample.dtype == result.pred_original_sample.dtype == dtype
+
+
+@every_stepper
 def test_one_step_of_bfloat16_is_calculated_in_float32(make):
-    scheduler, t = make(), None
+    scheduler = make()
+    scheduler.set_timesteps(5)
     sample, output = torch.randn(2, 3, 4, 4).bfloat16(), torch.randn(2, 6, 4, 4).bfloat16()
-    results = []
-    for x, out in ((sample, output), (sample.float(), output.float())):
-        scheduler.set_timesteps(5)
-        t = scheduler.timesteps[0]
-        results.append(scheduler.step(out, t, x, generator=generators([1, 2])))
+    results = [
+        scheduler.step(out, scheduler.timesteps[0], x, generator=generators([1, 2]))
+        for x, out in ((sample, output), (sample.float(), output.float()))
+    ]
     assert torch.equal(results[0].prev_sample, results[1].prev_sample.bfloat16())
     assert torch.equal(results[0].pred_original_sample, results[1].pred_original_sample.bfloat16())
 
@@ -79,19 +146,19 @@ def test_one_step_of_bfloat16_is_calculated_in_float32(make):
 def test_inference_mode_changes_nothing(make):
     scheduler, noise = make(), torch.randn(2, 3, 4, 4)
     with torch.inference_mode():
-        inside = walk(scheduler, noise, generators([1, 2])).prev_sample
-    assert torch.equal(inside, walk(scheduler, noise, generators([1, 2])).prev_sample)
+        inside = walk(scheduler, noise, generators([1, 2])).sample
+    assert torch.equal(inside, walk(scheduler, noise, generators([1, 2])).sample)
 
 
-@every_scheduler
+@every_discrete
 def test_predicted_images_stay_in_range_without_guidance(make):
     result = walk(make(), 3 * torch.randn(2, 3, 4, 4), generators([1, 2]))
-    assert result.pred_original_sample.abs().max() <= 1 + 1e-5
+    assert result.pred_x0.abs().max() <= 1 + 1e-5
     unclipped = walk(make(clip_sample=False), 3 * torch.randn(2, 3, 4, 4), generators([1, 2]))
-    assert unclipped.pred_original_sample.isfinite().all()
+    assert unclipped.pred_x0.isfinite().all()
 
 
-@every_scheduler
+@every_discrete
 def test_guidance_is_told_what_the_network_is(make):
     scheduler = make(num_train_timesteps=100, rescale_timesteps=True)
     seen = []
@@ -112,47 +179,64 @@ def test_no_push_is_no_guidance(make):
     scheduler, noise = make(), torch.randn(2, 3, 4, 4)
     idle = walk(scheduler, noise, generators([1, 2]), lambda x_t, t, pred_x0: 0 * x_t)
     free = walk(scheduler, noise, generators([1, 2]))
-    torch.testing.assert_close(idle.prev_sample, free.prev_sample)
+    torch.testing.assert_close(idle.sample, free.sample)
 
 
-@every_scheduler
+@every_stepper
 @pytest.mark.parametrize('guided', [False, True])
 def test_a_step_takes_a_few_tensors_of_the_batchs_size_and_no_table(make, guided):
     scheduler = make()
     scheduler.set_timesteps(10)
     sample, output = torch.randn(64, 3, 64, 64), torch.randn(64, 6, 64, 64)
     guidance = (lambda x_t, t, pred_x0: -x_t) if guided else None
-    first, second = scheduler.timesteps[:2]
-    scheduler.step(output, first, sample, guidance=guidance)
     with Allocations() as allocations:
-        scheduler.step(output, second, sample, guidance=guidance)
+        scheduler.step(output, scheduler.timesteps[1], sample, guidance=guidance)
     size = sample.numel() * sample.element_size()
-    most = 10 if isinstance(scheduler, DiffusersScheduler) else 8
-    assert allocations.peak <= (most + 0.01) * size
+    assert allocations.peak <= 8.01 * size
     small = [other for other in allocations.sizes if other < size]
     assert max(small, default=0) <= 8 * len(sample)  # a timestep for each sample, no table
 
 
 @every_scheduler
-def test_step_before_set_timesteps(make):
+def test_a_walk_before_set_timesteps(make):
     scheduler = make()
     with pytest.raises(RuntimeError, match='has no timesteps: call set_timesteps first'):
-        scheduler.step(torch.zeros(1, 6, 4, 4), 0, torch.zeros(1, 3, 4, 4))
+        scheduler.walk(denoiser_of(scheduler), torch.zeros(1, 3, 4, 4))
     with pytest.raises(RuntimeError, match='call set_timesteps first'):
-        _ = scheduler.timesteps
+        _ = scheduler.levels
 
 
 @every_scheduler
+@pytest.mark.parametrize('broken', [float('nan'), float('inf')])
+def test_broken_output_of_a_network_is_named_with_its_level(make, broken):
+    scheduler, calls = make(), []
+    scheduler.set_timesteps(5)
+
+    def network(x, timesteps):
+        output = formula_network(x, timesteps)
+        calls.append(timesteps)
+        if len(calls) == 2:
+            output[2, 5, 1, 3] = broken
+        return output
+
+    denoiser = make_denoiser(network, scheduler.full_process)
+    start = scheduler.init_noise(torch.randn(4, 3, 4, 4))
+    name = scheduler.calls()[1].name.replace('.', r'\.')
+    message = rf'{name} \(call 2\) holds NaN or infinity \(samples \[2\] of the batch of 4'
+    with pytest.raises(FloatingPointError, match=message):
+        list(scheduler.walk(denoiser, start))
+
+
+@every_stepper
 @pytest.mark.parametrize('broken', [float('nan'), float('inf')])
 def test_broken_model_output_is_named_with_its_step(make, broken):
     scheduler = make()
     scheduler.set_timesteps(5)
     sample, output = torch.randn(4, 3, 4, 4), torch.randn(4, 6, 4, 4)
-    first, second = scheduler.timesteps[:2]
-    scheduler.step(output, first, sample)
     output[2, 5, 1, 3] = broken
+    second = scheduler.timesteps[1]
     message = (
-        rf't={second} \(timestep 2 of \d\) holds NaN or infinity \(samples \[2\] of the batch of 4'
+        rf't={second} \(timestep 2 of 5\) holds NaN or infinity \(samples \[2\] of the batch of 4'
     )
     with pytest.raises(FloatingPointError, match=message):
         scheduler.step(output, second, sample)
@@ -166,7 +250,7 @@ def test_large_but_finite_output_passes():
     assert result.pred_original_sample.unique().tolist() == [-1]
 
 
-@every_scheduler
+@every_stepper
 def test_wrong_channels_for_the_variance_type(make):
     scheduler = make()
     scheduler.set_timesteps(5)
@@ -174,7 +258,7 @@ def test_wrong_channels_for_the_variance_type(make):
         scheduler.step(torch.zeros(1, 3, 4, 4), scheduler.timesteps[0], torch.zeros(1, 3, 4, 4))
 
 
-@every_scheduler
+@every_discrete
 @pytest.mark.parametrize(
     ('spec', 'message'),
     [
@@ -190,13 +274,10 @@ def test_specs_that_cannot_be(make, spec, message):
         make().set_timesteps(spec)
 
 
-@pytest.mark.parametrize('name', ['ddpm', 'ddim_eta', 'ancestral', 'dpm++'])
+@pytest.mark.parametrize('name', ['ddpm', 'ddim_eta', 'ancestral', 'dpm++', 'edm_churn'])
 def test_number_of_generators(name):
-    scheduler = MAKERS[name]()
-    scheduler.set_timesteps(5)
-    sample, output, own = torch.zeros(3, 3, 4, 4), torch.zeros(3, 6, 4, 4), generators([1, 2])
     with pytest.raises(ValueError, match='2 generators for a batch of 3'):
-        scheduler.step(output, scheduler.timesteps[0], sample, generator=own)
+        walk((MAKERS | EDM)[name](), torch.zeros(3, 3, 4, 4), generators([1, 2]))
 
 
 @pytest.mark.parametrize('make', [DDPMScheduler, MAKERS['ddim_eta']])
@@ -269,10 +350,10 @@ def test_steps_can_be_set_again():
 def test_a_gpu_gives_the_same_samples(make):
     scheduler, noise = make(), torch.randn(2, 3, 8, 8)
     y = torch.tensor([1, 2])
-    on_cpu = walk(scheduler, noise, generators([1, 2]), formula_gradient(y))
-    on_gpu = walk(scheduler, noise.cuda(), generators([1, 2]), formula_gradient(y.cuda()))
-    assert on_gpu.prev_sample.is_cuda
-    torch.testing.assert_close(on_gpu.prev_sample.cpu(), on_cpu.prev_sample, rtol=1e-4, atol=1e-4)
+    on_cpu = walk(scheduler, noise, generators([1, 2]), formula_gradient(y)).sample
+    on_gpu = walk(scheduler, noise.cuda(), generators([1, 2]), formula_gradient(y.cuda())).sample
+    assert on_gpu.is_cuda
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.cuda
@@ -291,3 +372,34 @@ def test_a_step_waits_for_the_gpu_once(make):
     finally:
         torch.cuda.set_sync_debug_mode('default')
     assert len(waits) == 1
+
+
+class TestWhatCannotGuide:
+    @every_scheduler
+    @pytest.mark.parametrize('guidance', ['classifier', object(), torch.nn.Identity()])
+    def test_things(self, make, guidance):
+        name = type(guidance).__name__
+        with pytest.raises(TypeError, match=rf'{name} cannot guide a step, .* a plain callable'):
+            walk(make(), torch.randn(2, 3, 4, 4), generators([1, 2]), guidance)
+
+    @every_scheduler
+    def test_a_gradient_of_another_shape(self, make):
+        def score_of_sample(x_t, t, pred_x0):
+            return x_t.flatten(1).sum(1)
+
+        message = r'score_of_sample must return a tensor of shape \(2, 3, 4, 4\), got \(2,\)'
+        with pytest.raises(ValueError, match=message):
+            walk(make(), torch.randn(2, 3, 4, 4), generators([1, 2]), score_of_sample)
+
+    def test_a_gradient_that_is_none(self):
+        with pytest.raises(ValueError, match=r'must return a tensor .*, got NoneType'):
+            walk(DDPMScheduler(), torch.randn(2, 3, 4, 4), None, lambda x_t, t, pred_x0: None)
+
+
+@every_scheduler
+def test_a_gradient_may_be_in_half_precision(make):
+    noise, samples = torch.randn(2, 3, 4, 4), []
+    for gradient in (lambda x_t, t, pred_x0: -x_t, lambda x_t, t, pred_x0: -x_t.bfloat16()):
+        samples.append(walk(make(), noise, generators([1, 2]), gradient).sample)
+    assert samples[0].dtype == samples[1].dtype
+    torch.testing.assert_close(samples[0], samples[1], rtol=0.05, atol=0.1)

@@ -8,9 +8,10 @@ from typing import Any
 from mmagic_adm.apis.class_names import IMAGENET_CLASSES
 from mmagic_adm.apis.demo.catalogue import ModelFacts
 from mmagic_adm.apis.sampling import scheduler_config
+from mmagic_adm.guidance import Form
 from mmagic_adm.models.scheduler_choice import TRAINED_PROCESS
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS
-from mmagic_adm.schedulers.base import DiscreteScheduler
+from mmagic_adm.schedulers import DiscreteScheduler
 
 NONE, OWN = 'none', 'own'
 CLASSIFIER, CLASSIFIER_FREE = 'classifier', 'classifier-free'
@@ -59,7 +60,7 @@ def methods_for(facts: ModelFacts, scheduler: str | None = None) -> list[str]:
     """The methods that are defined for a model under a scheduler; None is the model's own."""
     if facts.is_cascade:
         return [NONE] if facts.guidance is None else [NONE, OWN]
-    entrance = _entrance(facts, scheduler)
+    taken = _guided_by(facts, scheduler) | {Form.DENOISER}
     possible = {
         CLASSIFIER: facts.has_classifier,
         CLASSIFIER_FREE: facts.has_null_label,
@@ -68,7 +69,7 @@ def methods_for(facts: ModelFacts, scheduler: str | None = None) -> list[str]:
         OWN: own_method(facts) == OWN,
     }
     methods = [method for method, is_possible in possible.items() if is_possible]
-    return [NONE] + [each for each in methods if entrance in _enters(guidance_of(facts, each))]
+    return [NONE] + [each for each in methods if _forms(guidance_of(facts, each)) <= taken]
 
 
 def guidance_of(facts: ModelFacts, method: str) -> dict[str, Any]:
@@ -114,6 +115,8 @@ def changes(
     # A classifier by itself guides without being told to.
     own = facts.guidance or DEFAULTS[CLASSIFIER]
     changed: dict[str, dict[str, Any] | None] = {} if wanted == own else dict(guidance=wanted)
+    if facts.has_classifier and method not in (CLASSIFIER, PIXELS, OWN):
+        changed['classifier'] = None
     if method not in methods_for(facts):
         changed['diffusion_scheduler'] = _other_scheduler(facts, scheduler)
     return changed
@@ -134,12 +137,13 @@ def _paced(guidance: dict[str, Any]) -> dict[str, Any]:
     return guidance['source']
 
 
-def _entrance(facts: ModelFacts, scheduler: str | None) -> str:
+def _guided_by(facts: ModelFacts, scheduler: str | None) -> frozenset[Form]:
+    """The forms of guidance that a scheduler takes."""
     config = scheduler_config(scheduler)
     if config is None:
-        return facts.built_scheduler.guidance_enters
-    return DIFFUSION_SCHEDULERS.get(config['type']).guidance_enters
+        return facts.built_scheduler.guided_by
+    return DIFFUSION_SCHEDULERS.get(config['type']).guided_by
 
 
-def _enters(guidance: Mapping[str, Any]) -> frozenset[str]:
-    return MODELS.get(guidance['type']).enters
+def _forms(guidance: Mapping[str, Any]) -> frozenset[Form]:
+    return MODELS.get(guidance['type']).forms
