@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Network(Protocol):
-    """Predicts from noisy images, told how noisy they are and, where it has classes, what they show.
+    """Predicts from noisy images, told how noisy they are, and what they show if it has classes.
 
     Attributes:
         image_size: Height and width of the image, in pixels.

@@ -1,31 +1,13 @@
 """What a network tells is asked for by name, and what it offers is found inside a wrapper."""
 
 import pytest
-import torch
 from mmengine import MODELS
 from torch import nn
 
 from mmagic_adm.models.network_wrapper import NetworkWrapper
 from mmagic_adm.networks.network import Network, check_network, sharding_units, unwrapped
+from tests.networks.own import Plain
 from tests.tiny import UNET
-
-
-class Plain(nn.Module):
-    """A network of one's own, with nothing that a network need not have."""
-
-    image_size, in_channels, num_classes, null_label = 8, 3, None, None
-
-    def __init__(self):
-        super().__init__()
-        self.blocks = nn.ModuleList([nn.Conv2d(3, 3, 1), nn.Identity()])
-        self.named = nn.ModuleDict(dict(first=nn.Conv2d(3, 3, 1)))
-        self.head = nn.Sequential(nn.Conv2d(3, 3, 1))
-        self.scale = nn.Linear(1, 1)
-
-    def forward(self, x, timesteps, labels=None):
-        for block in (*self.blocks, *self.named.values()):
-            x = block(x)
-        return self.head(x) * self.scale(torch.ones(1))
 
 
 class Deaf(Plain):
@@ -49,7 +31,7 @@ def test_networks_say_all_that_is_asked(unet):
 
 @pytest.mark.parametrize('network', [Deaf(), NetworkWrapper(Deaf())])
 def test_what_a_network_does_not_say_is_named(network):
-    with pytest.raises(ValueError, match='^Deaf has no null_label; a network says its image_size'):
+    with pytest.raises(ValueError, match=r'^Deaf has no null_label; a network says its image_size'):
         check_network(network)
 
 
