@@ -178,7 +178,7 @@ class TestReuse:
         torch.testing.assert_close(watched, expected)
 
     def test_is_refused_by_name_for_a_network_that_does_not_offer_it(self):
-        with pytest.raises(ValueError, match='reuse_every=2 needs a U-Net .* Plain has no deep'):
+        with pytest.raises(ValueError, match=r'reuse_every=2 needs a U-Net .* Plain has no deep'):
             own_model().infer(seeds=0, reuse_every=2)
 
     def test_is_refused_for_compiled_networks(self):
