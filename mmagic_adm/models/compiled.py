@@ -51,7 +51,7 @@ class CompiledCall:
         self.plain = network._call_impl
         self.compiled: Any = torch.compile(self.plain, fullgraph=True, **options)
         self.name = type(network).__name__
-        self.signature = signature(network, dtype)
+        self.record = record_of(network, dtype)
         self.works = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -75,7 +75,8 @@ class CompiledCall:
             )
             return self.plain(*args, **kwargs)
         if not self.works:
-            remember_compiled(self.signature)
+            self.record.parent.mkdir(parents=True, exist_ok=True)
+            self.record.touch()
             self.works = True
         return result
 
@@ -106,7 +107,7 @@ def why_compile(run: Run, device: torch.device, dtype: torch.dtype) -> tuple[boo
     """Whether compiling networks, to compute in a type, pays for a run; and why."""
     if device.type == 'cpu':
         return False, 'not compiled, which gains little on a CPU'
-    if all(known_compiled(signature(network, dtype)) for network in run.networks):
+    if all(record_of(network, dtype).exists() for network in run.networks):
         return True, 'compiled, since the code is there from before'
     seconds = run.time_call()
     saved = run.calls * seconds * SAVED
@@ -127,34 +128,22 @@ def time_call(network: nn.Module, x: Tensor, inputs: Mapping[str, Tensor]) -> fl
     return seconds
 
 
-def signature(network: nn.Module, dtype: torch.dtype) -> str:
-    """What compiled code depends on: the network, its type, the device, and torch."""
+def record_of(network: nn.Module, dtype: torch.dtype) -> Path:
+    """The file that is there once a network was compiled, to compute in a type, and that kept.
+
+    It is named after what compiled code depends on: the network, its type, the device, and torch.
+    """
     shapes = [(name, tuple(value.shape)) for name, value in network.state_dict().items()]
     parameter = next(network.parameters())
     on = torch.cuda.get_device_name(parameter.device) if parameter.is_cuda else 'cpu'
     told = (type(network).__name__, shapes, str(dtype), on, torch.__version__)
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    signature = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    return compiled_directory() / f'{signature}.compiled'
 
 
 def compiled_directory() -> Path:
     """Where compiled code is kept between processes."""
     return cache_directory() / 'compiled'
-
-
-def known_compiled(signature: str) -> bool:
-    """Whether code of a network was compiled and kept."""
-    return _record(signature).exists()
-
-
-def remember_compiled(signature: str) -> None:
-    """Notes that code of a network is kept."""
-    record = _record(signature)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.touch()
-
-
-def _record(signature: str) -> Path:
-    return compiled_directory() / f'{signature}.compiled'
 
 
 def _free_batch(inputs: list[Any]) -> None:

@@ -93,8 +93,9 @@ def check_network(network: nn.Module) -> None:
 def unwrapped(network: nn.Module) -> nn.Module:
     """The network itself, where a module around it adds no weights and offers nothing more."""
     inner = getattr(network, 'network', None)
-    is_network = isinstance(inner, nn.Module) and any(hasattr(inner, name) for name in TOLD)
-    if not is_network or isinstance(network, ABILITIES):
+    if not isinstance(inner, nn.Module) or isinstance(network, ABILITIES):
+        return network
+    if not any(hasattr(inner, name) for name in TOLD):
         return network
     weights, of_inner = ({id(p) for p in part.parameters()} for part in (network, inner))
     return unwrapped(inner) if weights == of_inner else network

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from mmagic_adm.models import compiled
-from mmagic_adm.models.compiled import CompiledCall, Run, signature, why_compile
+from mmagic_adm.models.compiled import CompiledCall, Run, record_of, why_compile
 from tests.networks.own import Plain
 from tests.tiny import CLASSIFIER, build_model
 
@@ -118,7 +117,9 @@ class TestWhyCompile:
     def test_code_from_before_is_used_whatever_the_run(self):
         networks = unet_and_classifier()
         for network in networks:
-            compiled.remember_compiled(signature(network, torch.bfloat16))
+            record = record_of(network, torch.bfloat16)
+            record.parent.mkdir(exist_ok=True)
+            record.touch()
         pays, reason = why_compile(Run(networks, 1, lambda: 0.0), GPU, torch.bfloat16)
         assert pays
         assert 'from before' in reason
@@ -127,13 +128,12 @@ class TestWhyCompile:
     def test_a_first_call_that_worked_is_remembered(self):
         unet, _ = unet_and_classifier()
         call = CompiledCall(unet, torch.float32, backend=Counter())
-        assert not compiled.known_compiled(signature(unet, torch.float32))
+        assert not call.record.exists()
         with torch.no_grad():
             call(torch.randn(2, 3, 8, 8), torch.tensor([1, 1]), torch.tensor([0, 1]))
-        assert compiled.known_compiled(signature(unet, torch.float32))
+        assert record_of(unet, torch.float32).exists()
 
     def test_a_network_of_another_shape_is_another(self):
         unet, classifier = unet_and_classifier()
         other = build_model(unet=dict(num_res_blocks=2)).unet
-        signatures = {signature(network, torch.float32) for network in (unet, classifier, other)}
-        assert len(signatures) == 3
+        assert len({record_of(part, torch.float32) for part in (unet, classifier, other)}) == 3
