@@ -27,8 +27,9 @@ train_dataloader = dict(
 )
 
 # Sixteen iterations make a step, of 610,352. The learning rate rises over 10 million images; the
-# average has a half-life of 50 million. EDM's loss is a hundred times the sum over an image, this
-# one its mean: what Adam adds to the root of its second moment is as much smaller.
+# average has a half-life of 50 million, or of a twentieth of those seen so far. EDM's loss is a
+# hundred times the sum over an image, this one its mean: what Adam adds to the root of its second
+# moment is as much smaller.
 optim_wrapper = dict(
     optimizer=dict(type='Adam', lr=1e-4, eps=1e-14),
     accumulative_counts=16,
@@ -40,7 +41,7 @@ train_cfg = dict(max_iters=9_765_632)
 custom_hooks = [
     dict(type='StopOnNaN'),
     dict(type='TrainingState'),
-    dict(type='MovingAverages', rates=(0.5 ** (4096 / 50_000_000),)),
+    dict(type='MovingAverages', rates=(0.5 ** (4096 / 50_000_000),), ramp_up=0.05),
     dict(type='SampleSheet', interval=10_000, num_samples=16),
 ]
 

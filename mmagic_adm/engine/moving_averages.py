@@ -17,7 +17,24 @@ from mmagic_adm.registry import HOOKS, MODELS
 
 @MODELS.register_module()
 class MovingAverage(ExponentialMovingAverage):
-    """MMEngine's moving average, which takes all parameters a step further in one call."""
+    """MMEngine's moving average, which takes all parameters a step further in one call.
+
+    Args:
+        model: The model to be averaged.
+        momentum: The share that a step takes from the weights, 1 - rate.
+        ramp_up: See :class:`MovingAverages`.
+    """
+
+    def __init__(self, model: nn.Module, momentum: float, ramp_up: float | None = None) -> None:
+        super().__init__(model, momentum)
+        self.ramp_up = ramp_up
+
+    def momentum_after(self, steps: int) -> float:
+        """The share that the next step takes from the weights, after so many, one at least."""
+        if self.ramp_up is None:
+            return self.momentum
+        # A rate of half-life H keeps half of an average for H steps: rate ** H = 1 / 2.
+        return max(self.momentum, 1 - 0.5 ** (1 / (self.ramp_up * steps)))
 
     def update_parameters(self, model: nn.Module) -> None:
         """Takes the average a step further; the first step is to the weights themselves."""
@@ -26,7 +43,7 @@ class MovingAverage(ExponentialMovingAverage):
         if self.steps == 0:
             torch._foreach_copy_(averages, weights)
         else:
-            torch._foreach_lerp_(averages, weights, self.momentum)
+            torch._foreach_lerp_(averages, weights, self.momentum_after(int(self.steps)))
         for average, buffer in zip(self.module.buffers(), model.buffers(), strict=True):
             average.copy_(buffer)
         self.steps += 1
@@ -42,19 +59,25 @@ class MovingAverages(EMAHook):
 
     Args:
         rates: Of the averages. The first is what is validated, and saved as the model's own.
+        ramp_up: An average's half-life is at most this share of the steps so far, so that it
+            forgets the beginning as long as it is young: 0.05 in EDM. None lets it be.
     """
 
-    def __init__(self, rates: Sequence[float] = (0.9999,)) -> None:
-        if not rates or not all(0 <= rate < 1 for rate in rates):
-            raise ValueError(f'rates of moving averages are from 0 to below 1, not {rates}')
-        super().__init__('MovingAverage', strict_load=True, momentum=1 - rates[0])
+    def __init__(self, rates: Sequence[float] = (0.9999,), ramp_up: float | None = None) -> None:
+        if not rates or not all(0 < rate < 1 for rate in rates):
+            raise ValueError(f'rates of moving averages are above 0 and below 1, not {rates}')
+        if ramp_up is not None and ramp_up <= 0:
+            raise ValueError(f'ramp_up is a share of the steps so far, above 0, not {ramp_up}')
+        super().__init__('MovingAverage', strict_load=True, momentum=1 - rates[0], ramp_up=ramp_up)
         self.other_rates = tuple(rates[1:])
+        self.ramp_up = ramp_up
 
     def before_run(self, runner: Runner) -> None:
         """Makes the averages."""
         super().before_run(runner)
         self.others = {
-            str(rate): MovingAverage(self.src_model, momentum=1 - rate) for rate in self.other_rates
+            str(rate): MovingAverage(self.src_model, 1 - rate, self.ramp_up)
+            for rate in self.other_rates
         }
 
     def after_sharding(self, runner: Runner, shard: Callable[[nn.Module], None]) -> None:

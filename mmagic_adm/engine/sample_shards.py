@@ -17,6 +17,7 @@ from mmagic.structures import DataSample
 from mmengine.logging import print_log
 
 from mmagic_adm.checkpoints.files import written_whole
+from mmagic_adm.engine.made_from import differences, flattened
 from mmagic_adm.evaluation.feature_extractor import images_of
 from mmagic_adm.evaluation.image_sets import IMAGES, LABELS, write_batch
 
@@ -196,15 +197,10 @@ class SampleShards:
         return path
 
     def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-        theirs, ours = _flattened(found), _flattened(wanted)
-        differing = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
-        if differing:
-            listed = '; '.join(
-                f'{key}: {theirs.get(key)!r} there, {ours.get(key)!r} now' for key in differing[:3]
-            )
+        if differing := differences(flattened(found), flattened(wanted)):
             raise ValueError(
-                f'{self.folder} belongs to another run ({listed}); nothing was changed: choose '
-                'another --work-dir'
+                f'{self.folder} belongs to another run ({"; ".join([*differing.values()][:3])}); '
+                'nothing was changed: choose another --work-dir'
             )
 
 
@@ -212,13 +208,3 @@ def batch_name(start: int, count: int, size: str) -> str:
     """What a file of samples is called."""
     begin = f'_from{start}' if start else ''
     return f'samples_{count}x{size}x3{begin}.npz'
-
-
-def _flattened(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flattened(value, f'{prefix}{key}.')
-        else:
-            flat[f'{prefix}{key}'] = value
-    return flat

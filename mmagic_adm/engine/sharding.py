@@ -12,23 +12,21 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from mmagic_adm.networks.encoder import Stage
+from mmagic_adm.networks.network import sharding_units
 
 
 def shard(network: nn.Module, mesh: DeviceMesh) -> None:
     """Leaves each process its share of a network's weights, in place.
 
-    As the network runs, forward or backward, the weights of one stage at a time come together.
-    Whole tensors can still be loaded.
+    As the network runs, forward or backward, the weights of one of its units at a time come
+    together. Whole tensors can still be loaded.
 
     Args:
         network: The network, the same on all processes.
         mesh: The processes.
     """
-    for module in network.modules():
-        if isinstance(module, Stage):
-            fully_shard(module, mesh=mesh, reshard_after_forward=True)
-    fully_shard(network, mesh=mesh, reshard_after_forward=True)
+    for unit in (*sharding_units(network), network):
+        fully_shard(unit, mesh=mesh, reshard_after_forward=True)
     # The public method has this name without the underscore, but only since torch 2.5.
     network._register_load_state_dict_pre_hook(_share_out_on_load, with_module=True)
 

@@ -35,6 +35,8 @@ class TrainingLoop(IterBasedTrainLoop):
         if runner.cfg.get('randomness', {}).get('seed') is None:
             raise ValueError('a training that can be resumed has a seed: randomness=dict(seed=0)')
         super().__init__(runner, dataloader, **kwargs)
+        # Before anything copies it, to average it: no profile is for a model that is trained.
+        runner.model.train()
         # It has begun to read from the start; `run` knows where to.
         del self.dataloader_iterator
         stream, sampler = self.dataloader.dataset, self.dataloader.sampler

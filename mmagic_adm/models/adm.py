@@ -38,7 +38,7 @@ from mmagic_adm.models.batch import (
 from mmagic_adm.models.compiled import time_call
 from mmagic_adm.models.data_samples import as_data_samples, infer_arguments
 from mmagic_adm.models.diffusion_loss import DiffusionLoss
-from mmagic_adm.models.profiled import ProfiledModel
+from mmagic_adm.models.profiles import ProfiledModel
 from mmagic_adm.models.sampling import Trajectory, Watcher, evaluating, follow
 from mmagic_adm.models.scheduler_choice import build_scheduler
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmagic.structures import DataSample
-from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmagic_adm.checkpoints.runner import recognise_on_load
+from mmagic_adm.models.quarter_log import QUARTERS, QuarterLog
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
-QUARTERS = 4
 TOP = (1, 5)
 
 
@@ -47,6 +46,7 @@ class ClassifierTraining(BaseModel):
         if diffusion_scheduler is not None:
             self.process = build_part(DIFFUSION_SCHEDULERS, diffusion_scheduler).full_process
         self.label_smoothing = label_smoothing
+        self.quarter_log = QuarterLog(self.process.num_timesteps if self.process else None)
         recognise_on_load(self)
 
     @property
@@ -89,7 +89,9 @@ class ClassifierTraining(BaseModel):
         losses = F.cross_entropy(
             logits.float(), labels, reduction='none', label_smoothing=self.label_smoothing
         )
-        self._log_by_quarter(t, logits.detach(), labels, losses.detach())
+        accuracies = hits(logits.detach(), labels)
+        # Of clean images, the loss is logged as what is minimised.
+        self.quarter_log.add(t, {'loss': losses, **accuracies} if self.process else accuracies)
         return dict(loss=losses.mean())
 
     @torch.no_grad()
@@ -120,22 +122,6 @@ class ClassifierTraining(BaseModel):
         if not data_samples or 'gt_label' not in data_samples[0]:
             raise ValueError('training a classifier needs data samples with gt_label')
         return torch.cat([sample.gt_label.label for sample in data_samples]).to(device)
-
-    def _log_by_quarter(self, t: Tensor, logits: Tensor, labels: Tensor, losses: Tensor) -> None:
-        """Logs the loss and the accuracies of each quarter of the noise range, q0 the clearest."""
-        hub = MessageHub.get_current_instance()
-        accuracies = hits(logits, labels)
-        if self.process is None:
-            for name, values in accuracies.items():
-                hub.update_scalar(f'train/{name}', values.mean())
-            return
-        figures = {'loss': losses.float(), **accuracies}
-        quarters = t * QUARTERS // self.process.num_timesteps
-        for quarter in range(QUARTERS):
-            chosen = quarters == quarter
-            if chosen.any():
-                for name, values in figures.items():
-                    hub.update_scalar(f'train/{name}_q{quarter}', values[chosen].mean())
 
 
 def hits(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -40,13 +40,18 @@ class CompiledCall:
     """What stands for a network's call: compiled, or as written if compiling it fails.
 
     The batch may change from call to call without compiling anew.
+
+    Args:
+        network: Any module.
+        dtype: What it computes in.
+        **options: Of ``torch.compile``.
     """
 
-    def __init__(self, network: nn.Module, **options: Any) -> None:
+    def __init__(self, network: nn.Module, dtype: torch.dtype, **options: Any) -> None:
         self.plain = network._call_impl
         self.compiled: Any = torch.compile(self.plain, fullgraph=True, **options)
         self.name = type(network).__name__
-        self.signature = signature(network)
+        self.record = record_of(network, dtype)
         self.works = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -70,7 +75,8 @@ class CompiledCall:
             )
             return self.plain(*args, **kwargs)
         if not self.works:
-            remember_compiled(self.signature)
+            self.record.parent.mkdir(parents=True, exist_ok=True)
+            self.record.touch()
             self.works = True
         return result
 
@@ -82,8 +88,11 @@ class CompiledCall:
         return self.compiled(*args, **kwargs).clone()
 
 
-def compile_network(network: nn.Module) -> None:
-    """Makes a network's calls compiled ones; its modules and weights stay what they are."""
+def compile_network(network: nn.Module, dtype: torch.dtype) -> None:
+    """Makes the calls of a network, which computes in a type, compiled ones.
+
+    Its modules and weights stay what they are.
+    """
     if isinstance(network._compiled_call_impl, CompiledCall):
         return
     os.environ.setdefault('TORCHINDUCTOR_CACHE_DIR', str(compiled_directory()))
@@ -91,14 +100,14 @@ def compile_network(network: nn.Module) -> None:
     if next(network.parameters()).is_cuda:
         options['mode'] = 'reduce-overhead'  # records CUDA graphs
     # As nn.Module.compile sets it; copies and pickles of the module leave it out.
-    network._compiled_call_impl = CompiledCall(network, **options)
+    network._compiled_call_impl = CompiledCall(network, dtype, **options)
 
 
 def why_compile(run: Run, device: torch.device, dtype: torch.dtype) -> tuple[bool, str]:
     """Whether compiling networks, to compute in a type, pays for a run; and why."""
     if device.type == 'cpu':
         return False, 'not compiled, which gains little on a CPU'
-    if all(known_compiled(signature(network, dtype)) for network in run.networks):
+    if all(record_of(network, dtype).exists() for network in run.networks):
         return True, 'compiled, since the code is there from before'
     seconds = run.time_call()
     saved = run.calls * seconds * SAVED
@@ -119,13 +128,17 @@ def time_call(network: nn.Module, x: Tensor, inputs: Mapping[str, Tensor]) -> fl
     return seconds
 
 
-def signature(network: nn.Module, dtype: torch.dtype | None = None) -> str:
-    """What compiled code depends on: the network, its type, the device, and torch."""
+def record_of(network: nn.Module, dtype: torch.dtype) -> Path:
+    """The file that is there once a network was compiled, to compute in a type, and that kept.
+
+    It is named after what compiled code depends on: the network, its type, the device, and torch.
+    """
     shapes = [(name, tuple(value.shape)) for name, value in network.state_dict().items()]
     parameter = next(network.parameters())
     on = torch.cuda.get_device_name(parameter.device) if parameter.is_cuda else 'cpu'
-    told = (type(network).__name__, shapes, str(dtype or network.dtype), on, torch.__version__)
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    told = (type(network).__name__, shapes, str(dtype), on, torch.__version__)
+    signature = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    return compiled_directory() / f'{signature}.compiled'
 
 
 def compiled_directory() -> Path:
@@ -133,24 +146,8 @@ def compiled_directory() -> Path:
     return cache_directory() / 'compiled'
 
 
-def known_compiled(signature: str) -> bool:
-    """Whether code of a network was compiled and kept."""
-    return _record(signature).exists()
-
-
-def remember_compiled(signature: str) -> None:
-    """Notes that code of a network is kept."""
-    record = _record(signature)
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.touch()
-
-
-def _record(signature: str) -> Path:
-    return compiled_directory() / f'{signature}.compiled'
-
-
 def _free_batch(inputs: list[Any]) -> None:
     """Tells the compiler that the number of samples is not fixed."""
     for tensor in inputs:
-        if isinstance(tensor, Tensor) and len(tensor) > 1:
+        if isinstance(tensor, Tensor) and tensor.ndim and len(tensor) > 1:
             torch._dynamo.maybe_mark_dynamic(tensor, 0)

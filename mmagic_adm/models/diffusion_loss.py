@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from mmagic_adm.diffusion import (
@@ -16,12 +15,12 @@ from mmagic_adm.diffusion import (
     training_losses,
 )
 from mmagic_adm.diffusion.losses import LOSS_TYPES
+from mmagic_adm.models.quarter_log import QuarterLog
 
 TIMESTEP_SAMPLERS: dict[str, type[TimestepSampler]] = {
     'uniform': UniformTimestepSampler,
     'loss_second_moment': LossSecondMomentTimestepSampler,
 }
-QUARTERS = 4
 
 
 class DiffusionLoss:
@@ -46,6 +45,7 @@ class DiffusionLoss:
         self.process = process
         self.loss_type = loss_type
         self.timestep_sampler = _build_sampler(timestep_sampler, process.num_timesteps)
+        self.quarter_log = QuarterLog(process.num_timesteps)
 
     def __call__(
         self, network: nn.Module, images: Tensor, inputs: dict[str, Tensor]
@@ -60,26 +60,26 @@ class DiffusionLoss:
         Returns:
             ``loss``, to be minimised, and its parts for the log.
         """
-        t, weights, noise = self.draw(images)
+        drawn, weights, noise = self.draw(images)
+        t, weights = _sent(drawn, images.device), _sent(weights, images.device)
         terms = training_losses(self.process, network, images, t, noise, self.loss_type, **inputs)
-        self.timestep_sampler.update(t, terms['loss'].detach())
-        self._log_by_quarter(t, terms['loss'].detach())
+        self.timestep_sampler.update(drawn, terms['loss'].detach())
+        self.quarter_log.add(t, {'loss': terms['loss']})
         return {name: (term * weights).mean() for name, term in terms.items()}
 
     def draw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Timesteps, the factors on the losses at them, and noise: all that is random here."""
-        t, weights = self.timestep_sampler.sample(len(images), images.device)
-        return t, weights, torch.randn_like(images)
+        """Timesteps and the factors on the losses at them, on the CPU, and noise.
 
-    def _log_by_quarter(self, t: Tensor, losses: Tensor) -> None:
-        """Logs the mean loss of each quarter of the noise range, q0 the least noisy."""
-        hub = MessageHub.get_current_instance()
-        quarters = t * QUARTERS // self.process.num_timesteps
-        counts = torch.bincount(quarters, minlength=QUARTERS).tolist()
-        sums = torch.zeros(QUARTERS, device=t.device).index_add(0, quarters, losses.float())
-        for quarter, (total, count) in enumerate(zip(sums.tolist(), counts, strict=True)):
-            if count:
-                hub.update_scalar(f'train/loss_q{quarter}', total, count)
+        All that is random here.
+        """
+        return *self.timestep_sampler.sample(len(images)), torch.randn_like(images)
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device, without waiting for what the device does first."""
+    if device.type == 'cuda':
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def _build_sampler(config: str | dict[str, Any], num_timesteps: int) -> TimestepSampler:

@@ -6,15 +6,21 @@ Whatever the profile, norms, softmax, embeddings and the schedulers' arithmetic 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
 from torch import nn
 
+from mmagic_adm.guidance.base import Guidance
 from mmagic_adm.models.compiled import Run, compile_network, why_compile
 from mmagic_adm.networks.convolution import pack, why_not_packing
+from mmagic_adm.networks.deep_features import reused_deep_features
+from mmagic_adm.networks.network import ComputesIn, LaysOutChannelsLast, unwrapped
 
 # Channels of a group of normalisation from which on the layout does not slow a CPU down.
 WIDE_GROUP = 8
@@ -27,8 +33,9 @@ class Profile:
 
     Attributes:
         dtype: Type that their blocks compute in: 'float32', 'bfloat16' or 'float16'.
-        channels_last: Whether the channels of a pixel lie side by side in memory. On a CPU,
-            networks of few channels keep to the ordinary layout, with kernels that are not packed.
+        channels_last: Whether the channels of a pixel lie side by side in memory, in networks that
+            offer it. On a CPU, networks of few channels keep to the ordinary layout, with kernels
+            that are not packed.
         packed: Whether kernels are laid out for the CPU once, beside the parameters.
         compiled: Whether the networks are compiled by ``torch.compile``.
     """
@@ -100,18 +107,31 @@ def apply_profile(profile: Profile, model: nn.Module) -> None:
 
     Args:
         profile: The profile.
-        model: Its networks are those that know how to compute in another type. The weights are
-            rounded to it, and there is no way back.
+        model: The weights of its networks are rounded to the profile's type, and there is no way
+            back.
+
+    Raises:
+        ValueError: A network does not offer to compute in that type; none has been changed.
     """
-    for network in networks_of(model):
-        if next(network.parameters()).dtype == torch.float32:  # and not of half precision already
-            network.compute_in(getattr(torch, profile.dtype))
+    networks, dtype = networks_of(model), getattr(torch, profile.dtype)
+    # Those of half precision stay what they are.
+    exact = [network for network in networks if _type_of(network) == torch.float32]
+    for network in exact if not profile.is_exact else ():
+        if not isinstance(network, ComputesIn):
+            raise ValueError(
+                f'the profile computes in {profile.dtype}, and {type(network).__name__} has no '
+                "compute_in(dtype), which would make it do so; profile='exact' computes any "
+                'network as it is'
+            )
+    for network in networks:
+        if network in exact and isinstance(network, ComputesIn):
+            network.compute_in(dtype)
         suits = next(network.parameters()).device.type != 'cpu' or has_wide_groups(network)
-        if profile.channels_last and suits:
+        if profile.channels_last and suits and isinstance(network, LaysOutChannelsLast):
             network.lay_out_channels_last()
         pack(network, profile.packed and suits)
         if profile.compiled:
-            compile_network(network)
+            compile_network(network, dtype)
 
 
 def has_wide_groups(network: nn.Module) -> bool:
@@ -123,9 +143,13 @@ def has_wide_groups(network: nn.Module) -> bool:
     return getattr(network, 'least_group_channels', WIDE_GROUP) >= WIDE_GROUP
 
 
-def networks_of(model: nn.Module) -> list[Any]:
-    """The networks in a model that a profile is for."""
-    return [part for part in model.modules() if hasattr(part, 'compute_in')]
+def networks_of(part: nn.Module) -> list[nn.Module]:
+    """The networks in a model: what has weights, within models and their guidance."""
+    part = unwrapped(part)
+    if isinstance(part, BaseModel | Guidance | nn.ModuleList):
+        # One may be in two places, such as a classifier in its model and in the guidance by it.
+        return list(dict.fromkeys(n for child in part.children() for n in networks_of(child)))
+    return [part] if any(True for _ in part.parameters()) else []
 
 
 @contextlib.contextmanager
@@ -134,19 +158,15 @@ def arithmetic_of(profile: Profile | None) -> Iterator[None]:
     if profile is None or not profile.is_exact or not torch.cuda.is_available():
         yield
         return
-    matmul = torch.backends.cuda.matmul
-    before = matmul.allow_tf32
-    matmul.allow_tf32 = False
+    kinds: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
+    before = [kind.allow_tf32 for kind in kinds]
     try:
-        with torch.backends.cudnn.flags(
-            enabled=torch.backends.cudnn.enabled,
-            benchmark=torch.backends.cudnn.benchmark,
-            deterministic=torch.backends.cudnn.deterministic,
-            allow_tf32=False,
-        ):
-            yield
+        for kind in kinds:
+            kind.allow_tf32 = False
+        yield
     finally:
-        matmul.allow_tf32 = before
+        for kind, allowed in zip(kinds, before, strict=True):
+            kind.allow_tf32 = allowed
 
 
 def _exact(device: torch.device) -> Choice:
@@ -202,3 +222,79 @@ def _cpu_has_bfloat16() -> bool:
 
 def _capability(device: torch.device) -> tuple[int, int]:
     return torch.cuda.get_device_capability(device)
+
+
+def _type_of(network: nn.Module) -> torch.dtype:
+    return next(network.parameters()).dtype
+
+
+class ProfiledModel(BaseModel):
+    """Base of models that choose how their networks compute, once, before they sample first.
+
+    Attributes:
+        profile: What was asked for; None leaves the networks as they are.
+        chosen: What that came to here; None until then.
+        reuse_every: Inner levels of U-Nets are computed in every so many calls.
+        reuse_levels: Levels, from the finest on, that every call computes.
+    """
+
+    profile: str | dict | None = None
+    chosen: Choice | None = None
+    reuse_every: int = 1
+    reuse_levels: int = 1
+    _was_trained: bool = False
+    _expected_images: int | None = None
+
+    def use_profile(self, profile: str | dict | None) -> None:
+        """Sets how the networks compute when the model samples next.
+
+        Args:
+            profile: See :func:`~mmagic_adm.models.profiles.choose_profile`; None leaves them.
+        """
+        if profile is not None:
+            check_profile(profile)
+        self.profile, self.chosen = profile, None
+
+    def expect(self, images: int) -> None:
+        """Announces a run of so many images; whether compiling pays may depend on it."""
+        self._expected_images = images
+
+    def train(self, mode: bool = True) -> Any:
+        """Puts the model in training mode, after which no profile touches its weights."""
+        self._was_trained = self._was_trained or mode
+        return super().train(mode)
+
+    def settle(self, batch_size: int, steps: int, time_call: Callable[[], float]) -> None:
+        """Applies the profile, if that has not been done, and says what was chosen.
+
+        Args:
+            batch_size: Samples of the batch that comes now.
+            steps: Calls of the network for each batch.
+            time_call: Measures a call, in seconds, where the choice depends on it.
+        """
+        if self.profile is None or self.chosen is not None or self._was_trained:
+            return
+        batches = math.ceil((self._expected_images or batch_size) / batch_size)
+        run = Run(networks_of(self), batches * steps, time_call)
+        chosen = choose_profile(self.profile, next(self.parameters()).device, run)
+        apply_profile(chosen.profile, self)
+        self.chosen = chosen
+        print_log(f"profile '{self.profile}': {self.chosen.reason}", logger='current')
+
+    @contextlib.contextmanager
+    def computing(self, unet: nn.Module, reuse_every: int | None = None) -> Iterator[None]:
+        """While this lasts, the networks compute as the profile and the reuse of features say.
+
+        Args:
+            unet: The network whose features are reused.
+            reuse_every: In place of the model's own.
+        """
+        every = self.reuse_every if reuse_every is None else reuse_every
+        profile = self.chosen and self.chosen.profile
+        if every > 1 and profile and profile.compiled:
+            raise ValueError(
+                f'reuse_every={every} needs networks that are not compiled: '
+                "profile=dict(base='fast', compiled=False)"
+            )
+        with reused_deep_features(unet, every, self.reuse_levels), arithmetic_of(profile):
+            yield

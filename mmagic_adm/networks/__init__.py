@@ -2,7 +2,16 @@
 
 from mmagic_adm.networks.architecture import CHANNEL_MULT
 from mmagic_adm.networks.classifier import ADMClassifier
+from mmagic_adm.networks.network import Network, check_network
 from mmagic_adm.networks.plain_classifier import PlainClassifier
 from mmagic_adm.networks.unet import ADMSuperResolutionUNet, ADMUNet
 
-__all__ = ['CHANNEL_MULT', 'ADMClassifier', 'ADMSuperResolutionUNet', 'ADMUNet', 'PlainClassifier']
+__all__ = [
+    'CHANNEL_MULT',
+    'ADMClassifier',
+    'ADMSuperResolutionUNet',
+    'ADMUNet',
+    'Network',
+    'PlainClassifier',
+    'check_network',
+]

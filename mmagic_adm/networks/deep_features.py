@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import Tensor, nn
+
+from mmagic_adm.networks.network import ReusesDeepFeatures, unwrapped
 
 
 class DeepFeatures:
@@ -40,25 +41,53 @@ class DeepFeatures:
         self._features = features
 
 
-@contextmanager
-def reused_deep_features(model: nn.Module, every: int, levels: int = 1) -> Iterator[None]:
-    """While this lasts, the U-Nets in a model compute their inner levels in every k-th call only.
+def check_reuse(network: nn.Module, every: int, levels: int = 1) -> None:
+    """Refuses a reuse of deep features that a network does not offer.
 
     Args:
-        model: What the U-Nets are in.
-        every: k; 1 changes nothing.
+        network: The network, or a module around it.
+        every: See :func:`reused_deep_features`.
+        levels: See there.
+
+    Raises:
+        ValueError: It cannot recall features, or has no levels besides those.
+    """
+    if every < 1:
+        raise ValueError(f'deep features are computed in every k-th step, k from 1; not {every}')
+    if every == 1:
+        return
+    unet = unwrapped(network)
+    if not isinstance(unet, ReusesDeepFeatures):
+        raise ValueError(
+            f'reuse_every={every} needs a U-Net that recalls its inner levels, and '
+            f'{type(unet).__name__} has no deep_features and count_outer_blocks: reuse_every=1 '
+            'computes it whole'
+        )
+    unet.count_outer_blocks(levels)
+
+
+@contextmanager
+def reused_deep_features(network: nn.Module, every: int, levels: int = 1) -> Iterator[None]:
+    """While this lasts, a U-Net computes its inner levels in every k-th call only.
+
+    One inside another starts with nothing to recall, and leaves the outer one as it was.
+
+    Args:
+        network: The U-Net, or a module around it.
+        every: k; 1 computes all levels in every call.
         levels: Levels, from the finest on, that every call computes.
 
     Raises:
-        ValueError: A U-Net has no levels besides those.
+        ValueError: See :func:`check_reuse`.
     """
-    unets: list[Any] = [part for part in model.modules() if hasattr(part, 'deep_features')]
-    if every < 1:
-        raise ValueError(f'deep features are computed in every k-th step, k from 1; not {every}')
+    check_reuse(network, every, levels)
+    unet = unwrapped(network)
+    if not isinstance(unet, ReusesDeepFeatures):
+        yield
+        return
+    before = unet.deep_features
+    unet.deep_features = DeepFeatures(every, unet.count_outer_blocks(levels)) if every > 1 else None
     try:
-        for unet in unets if every > 1 else ():
-            unet.deep_features = DeepFeatures(every, unet.count_outer_blocks(levels))
         yield
     finally:
-        for unet in unets:
-            unet.deep_features = None
+        unet.deep_features = before

@@ -26,6 +26,7 @@ def assert_same(a, b, name=''):
         assert a == b, name
 
 
+RAMPED_UP = dict(type='MovingAverages', rates=(0.5, 0.9), ramp_up=0.5)
 ONE_CYCLE = dict(type='OneCycleLR', eta_max=1e-2, total_steps=6, by_epoch=False)
 
 
@@ -36,8 +37,9 @@ ONE_CYCLE = dict(type='OneCycleLR', eta_max=1e-2, total_steps=6, by_epoch=False)
         dict(optim_wrapper=dict(accumulative_counts=2)),
         # MMEngine has functions among the state of this one.
         dict(param_scheduler=[ONE_CYCLE]),
+        dict(custom_hooks=[dict(type='TrainingState'), RAMPED_UP]),
     ],
-    ids=['plain', 'accumulating', 'one-cycle'],
+    ids=['plain', 'accumulating', 'one-cycle', 'ramped-up'],
 )
 def test_resumed_training_ends_bit_equal(tmp_path, changes):
     config = training_config(tmp_path / 'whole')

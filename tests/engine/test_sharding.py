@@ -6,10 +6,12 @@ import torch
 from mmengine import MODELS
 from mmengine.dist import get_rank
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule
 
-from mmagic_adm.engine.processes import join_on_cpu
+from mmagic_adm.engine.runners import join_on_cpu
 from mmagic_adm.engine.sharding import gathered, own_share, reshard, shard, unshard
 from tests.engine.training import UNET, in_two_processes
+from tests.networks.own import Plain
 from tests.reference import fill_by_name
 
 BATCH = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -57,6 +59,16 @@ def run_alone():
     torch.testing.assert_close(shared(BATCH, TIMESTEPS, LABELS), whole(BATCH, TIMESTEPS, LABELS))
 
 
+def run_a_network_of_ones_own():
+    """One that says nothing about its parts is shared out too."""
+    whole = fill_by_name(Plain())
+    shared = copy.deepcopy(whole)
+    shard(shared, init_device_mesh('cpu', (2,)))
+    assert len([m for m in shared.modules() if isinstance(m, FSDPModule)]) == 4
+    x = BATCH.expand(-1, 3, -1, -1)
+    torch.testing.assert_close(shared(x, TIMESTEPS), whole(x, TIMESTEPS))
+
+
 def train_in_half_precision():
     """Both skip a step that overflows on one."""
     whole, shared = pair_of_networks()
@@ -91,6 +103,7 @@ def train(network, items, overflows):
 def compare():
     gather_and_share_out()
     run_alone()
+    run_a_network_of_ones_own()
     train_in_half_precision()
 
 

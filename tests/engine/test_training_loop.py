@@ -5,6 +5,7 @@ import torch
 
 from mmagic_adm.engine import TrainingRunner
 from mmagic_adm.engine.training_loop import seed_iteration
+from mmagic_adm.models import profiles
 from tests.engine.training import UNET, train, training_config
 from tests.tiny import CLASSIFIER
 
@@ -18,6 +19,25 @@ def test_looking_at_samples_on_the_way_changes_nothing(tmp_path):
     weights = [train(config).model.unet.state_dict() for config in (plain, looking)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     assert len(list((tmp_path / 'looking').rglob('samples_*.png'))) == 3
+
+
+def test_a_profile_for_sampling_rounds_no_weights_that_are_trained_or_averaged(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(profiles, '_cpu_has_bfloat16', lambda: True)
+    config = training_config(tmp_path, max_iters=3)
+    config.model.update(profile='fast', num_inference_steps=2)
+    config.custom_hooks.append(dict(type='SampleSheet', interval=1, num_samples=2))
+    config.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    train(config)
+    stored = torch.load(tmp_path / 'iter_3.pth', weights_only=False)
+    for weights in (
+        stored['state_dict'],
+        stored['ema_state_dict'],
+        stored['other_averages']['0.9'],
+    ):
+        types = {tensor.dtype for name, tensor in weights.items() if name.endswith('weight')}
+        assert types == {torch.float32}
 
 
 def test_an_iteration_draws_the_same_whatever_was_drawn_before():

@@ -8,7 +8,9 @@ from mmagic.structures import DataSample
 from mmengine.logging import MessageHub
 
 from mmagic_adm.models.classifier_training import ClassifierTraining, hits
+from mmagic_adm.models.quarter_log import ITERATIONS
 from mmagic_adm.networks.plain_classifier import PlainClassifier
+from tests.models.on_its_way import OnItsWay
 
 SCHEDULER = dict(type='DDIMScheduler', beta_schedule='cosine')
 
@@ -20,7 +22,7 @@ class Watched(torch.nn.Module):
 
     def forward(self, x, timesteps):
         self.x, self.timesteps = x, timesteps
-        return torch.tensor([0.0, 5.0, 0.0, 0.0]).expand(len(x), 4)
+        return torch.tensor([0.0, 5.0, 0.0, 0.0]) + 0 * x.flatten(1)[:, :1]
 
 
 def labelled(*labels):
@@ -48,13 +50,25 @@ def test_accuracy_is_logged_by_quarter_of_the_noise_range():
     model = ClassifierTraining(Watched(), SCHEDULER)
     t = torch.tensor([0, 249, 250, 999])
     model.draw = lambda images: (t, torch.zeros_like(images))
-    for labels in ((1, 0, 1, 0), (1, 1, 0, 0)):
+    for labels in ((1, 0, 1, 0), (1, 1, 0, 0)) * (ITERATIONS // 2):
         model(torch.zeros(4, 1, 8, 8), labelled(*labels), mode='loss')
     assert MessageHub.get_current_instance() is hub
     logged = {key: hub.get_scalar(f'train/{key}').mean() for key in ('top1_q0', 'top1_q1')}
     assert logged == {'top1_q0': 0.75, 'top1_q1': 0.5}
     assert hub.get_scalar('train/top1_q3').mean() == 0
     assert 'train/top1_q2' not in hub.log_scalars
+
+
+@pytest.mark.parametrize('scheduler', [SCHEDULER, None])
+def test_no_result_is_waited_for(scheduler):
+    hub = MessageHub.get_instance(f'test_no_wait_{scheduler}')
+    model = ClassifierTraining(PlainClassifier() if scheduler is None else Watched(), scheduler)
+    images = torch.rand(4, 1, 8, 8).as_subclass(OnItsWay)
+    for _ in range(ITERATIONS - 1):
+        model(images, labelled(1, 1, 1, 0), mode='loss')
+    assert not hub.log_scalars
+    with pytest.raises(AssertionError, match='tolist waits'):
+        model(images, labelled(1, 1, 1, 0), mode='loss')
 
 
 def test_validation_looks_at_each_quarter_and_always_at_the_same_noise():

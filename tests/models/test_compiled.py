@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmagic_adm.models import compiled
-from mmagic_adm.models.compiled import CompiledCall, Run, signature, why_compile
+from mmagic_adm.models.compiled import CompiledCall, Run, record_of, why_compile
+from tests.networks.own import Plain
 from tests.tiny import CLASSIFIER, build_model
 
 GPU = torch.device('cuda')
@@ -36,7 +36,7 @@ class TestGraphs:
     def test_a_unet_is_one_graph_for_any_batch_and_timestep(self):
         unet, _ = unet_and_classifier()
         counter = Counter()
-        call = CompiledCall(unet, backend=counter)
+        call = CompiledCall(unet, torch.float32, backend=counter)
         with torch.no_grad():
             for count, t in ((2, 0), (2, 999), (5, 10), (3, 500)):
                 x, labels = torch.randn(count, 3, 8, 8), torch.arange(count)
@@ -49,7 +49,7 @@ class TestGraphs:
     def test_so_is_a_classifier_with_its_gradient(self):
         _, classifier = unet_and_classifier()
         counter = Counter()
-        call = CompiledCall(classifier, backend=counter)
+        call = CompiledCall(classifier, torch.float32, backend=counter)
         for count, t in ((2, 0), (4, 7), (3, 999)):
             x = torch.randn(count, 3, 8, 8, requires_grad=True)
             timesteps = torch.full((count,), t)
@@ -60,6 +60,15 @@ class TestGraphs:
             torch.testing.assert_close(found, expected)
         assert counter.graphs == 1
 
+    def test_so_is_a_network_of_ones_own_which_may_be_given_plain_numbers(self):
+        network, counter = Plain(), Counter()
+        call = CompiledCall(network, torch.float32, backend=counter)
+        with torch.no_grad():
+            for count in (2, 3):
+                x, t = torch.randn(count, 3, 8, 8), torch.tensor(5)
+                torch.testing.assert_close(call(x, t), network(x, t))
+        assert counter.graphs == 1
+
 
 def test_where_compiling_fails_the_network_runs_as_written():
     unet, _ = unet_and_classifier()
@@ -67,7 +76,7 @@ def test_where_compiling_fails_the_network_runs_as_written():
     def broken(graph, inputs):
         raise RuntimeError('no compiler on this machine')
 
-    call = CompiledCall(unet, backend=broken)
+    call = CompiledCall(unet, torch.float32, backend=broken)
     x, t, labels = torch.randn(2, 3, 8, 8), torch.tensor([1, 1]), torch.tensor([0, 1])
     with torch.no_grad():
         torch.testing.assert_close(call(x, t, labels), unet(x, t, labels))
@@ -76,7 +85,7 @@ def test_where_compiling_fails_the_network_runs_as_written():
 
 def test_an_error_of_the_networks_own_is_raised():
     unet, _ = unet_and_classifier()
-    call = CompiledCall(unet, backend=Counter())
+    call = CompiledCall(unet, torch.float32, backend=Counter())
     with pytest.raises(ValueError, match='needs labels'):
         call(torch.randn(2, 3, 8, 8), torch.tensor([1, 1]))
 
@@ -108,7 +117,9 @@ class TestWhyCompile:
     def test_code_from_before_is_used_whatever_the_run(self):
         networks = unet_and_classifier()
         for network in networks:
-            compiled.remember_compiled(signature(network, torch.bfloat16))
+            record = record_of(network, torch.bfloat16)
+            record.parent.mkdir(exist_ok=True)
+            record.touch()
         pays, reason = why_compile(Run(networks, 1, lambda: 0.0), GPU, torch.bfloat16)
         assert pays
         assert 'from before' in reason
@@ -116,13 +127,13 @@ class TestWhyCompile:
 
     def test_a_first_call_that_worked_is_remembered(self):
         unet, _ = unet_and_classifier()
-        call = CompiledCall(unet, backend=Counter())
-        assert not compiled.known_compiled(signature(unet))
+        call = CompiledCall(unet, torch.float32, backend=Counter())
+        assert not call.record.exists()
         with torch.no_grad():
             call(torch.randn(2, 3, 8, 8), torch.tensor([1, 1]), torch.tensor([0, 1]))
-        assert compiled.known_compiled(signature(unet))
+        assert record_of(unet, torch.float32).exists()
 
     def test_a_network_of_another_shape_is_another(self):
         unet, classifier = unet_and_classifier()
-        assert signature(unet) != signature(classifier)
-        assert signature(unet) != signature(build_model(unet=dict(num_res_blocks=2)).unet)
+        other = build_model(unet=dict(num_res_blocks=2)).unet
+        assert len({record_of(part, torch.float32) for part in (unet, classifier, other)}) == 3

@@ -8,6 +8,8 @@ from mmengine.optim import OptimWrapper
 
 from mmagic_adm.diffusion import GaussianDiffusion, training_losses
 from mmagic_adm.models.diffusion_loss import DiffusionLoss
+from mmagic_adm.models.quarter_log import ITERATIONS
+from tests.models.on_its_way import OnItsWay
 from tests.tiny import build_model
 
 
@@ -48,10 +50,8 @@ def test_a_train_step_lowers_the_loss_of_the_network_alone():
     assert last['mse'].item() < min(first) / 2
 
 
-def test_the_log_has_the_mean_loss_of_each_quarter_of_the_noise_range(monkeypatch):
-    hub = MessageHub.get_current_instance()
-    for quarter in range(4):
-        hub.log_scalars.pop(f'train/loss_q{quarter}', None)
+def test_the_log_has_the_losses_of_each_quarter_of_the_noise_range(monkeypatch):
+    hub = MessageHub.get_instance('test_losses_by_quarter')
     t = torch.tensor([0, 249, 250, 499, 500, 999])
     images = torch.rand(6, 3, 4, 4) * 2 - 1
     noise = torch.randn_like(images)
@@ -61,11 +61,25 @@ def test_the_log_has_the_mean_loss_of_each_quarter_of_the_noise_range(monkeypatc
     def network(x, t):
         return torch.cat([x.sin(), x.cos()], dim=1)
 
-    loss(network, images, {})
+    for _ in range(ITERATIONS):
+        loss(network, images, {})
     losses = training_losses(loss.process, network, images, t, noise)['loss']
     logged = [float(hub.get_scalar(f'train/loss_q{quarter}').mean()) for quarter in range(4)]
     expected = [losses[:2].mean(), losses[2:4].mean(), losses[4], losses[5]]
     assert logged == pytest.approx([float(value) for value in expected], rel=1e-5)
+
+
+def test_no_result_is_waited_for():
+    loss = DiffusionLoss(GaussianDiffusion())
+
+    def network(x, t):
+        return torch.cat([x.sin(), x.cos()], dim=1)
+
+    images = torch.rand(4, 3, 4, 4).as_subclass(OnItsWay)
+    for _ in range(ITERATIONS - 1):
+        assert isinstance(loss(network, images, {})['loss'], OnItsWay)
+    with pytest.raises(AssertionError, match='tolist waits'):
+        loss(network, images, {})
 
 
 def test_importance_sampling_is_fed_with_the_losses():

@@ -4,13 +4,18 @@ import logging
 
 import pytest
 import torch
+from mmagic_adm.models.denoisers import EDMPrecond
 from mmengine import MODELS
 from mmengine.logging import MMLogger
+from torch import nn
 
 from mmagic_adm.apis import init_model
+from mmagic_adm.guidance.classifier import ClassifierGuidance
 from mmagic_adm.models import profiles
 from mmagic_adm.models.compiled import Run
 from mmagic_adm.models.profiles import Profile, choose_profile
+from tests.networks.own import Plain
+from tests.reference import fill_by_name
 from tests.tiny import CLASSIFIER, build_model, model_config
 
 CPU = torch.device('cpu')
@@ -24,6 +29,14 @@ def any_run() -> Run:
 def psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Of each image, for a range of 2."""
     return -10 * ((images - reference) / 2).square().flatten(1).mean(1).log10()
+
+
+def own_model(**changes):
+    """A small model of a network that offers nothing that a network need not."""
+    scheduler = dict(type='DDIMScheduler', variance_type='fixed_small')
+    network = fill_by_name(Plain())
+    config = dict(unet=network, diffusion_scheduler=scheduler, num_inference_steps=4, **changes)
+    return MODELS.build(dict(type='AblatedDiffusionModel', _scope_='mmagic_adm', **config)).eval()
 
 
 @pytest.fixture
@@ -82,7 +95,8 @@ class TestFast:
         assert psnr(alone, together[3:4]).item() > 35
 
 
-def test_what_is_chosen_is_said_once(said):
+def test_what_is_chosen_is_said_once(said, monkeypatch):
+    monkeypatch.setattr(profiles, '_cpu_has_bfloat16', lambda: True)
     model = build_model(profile='auto')
     model.infer(seeds=0)
     model.infer(seeds=1)
@@ -156,10 +170,43 @@ class TestReuse:
         first, second = (model.infer(seeds=4, reuse_every=2)['samples'] for _ in range(2))
         torch.testing.assert_close(first, second)
 
+    def test_goes_on_after_a_look_from_another_walk_in_between(self):
+        model = build_model(num_inference_steps=8)
+        settings = dict(seeds=range(3), reuse_every=4)
+        expected = model.infer(**settings)['samples']
+        watched = model.infer(**settings, on_step=lambda _: model.infer(seeds=9))['samples']
+        torch.testing.assert_close(watched, expected)
+
+    def test_is_refused_by_name_for_a_network_that_does_not_offer_it(self):
+        with pytest.raises(ValueError, match=r'reuse_every=2 needs a U-Net .* Plain has no deep'):
+            own_model().infer(seeds=0, reuse_every=2)
+
     def test_is_refused_for_compiled_networks(self):
         model = build_model(profile=dict(base='exact', compiled=True))
         with pytest.raises(ValueError, match='needs networks that are not compiled'):
             model.infer(seeds=0, reuse_every=2)
+
+
+class TestNetworkOfOnesOwn:
+    def test_exact_computes_it_as_it_is(self):
+        samples = [own_model(profile=p).infer(seeds=range(2))['samples'] for p in (None, 'exact')]
+        torch.testing.assert_close(*samples)
+
+    def test_another_type_is_refused_by_name_before_any_sampling(self, monkeypatch):
+        monkeypatch.setattr(profiles, '_cpu_has_bfloat16', lambda: True)
+        model = own_model(profile='fast')
+        for _ in range(2):  # and not only the first time
+            with pytest.raises(ValueError, match=r"Plain has no compute_in\(.*='exact'"):
+                model.infer(seeds=0)
+
+    def test_float32_in_place_of_what_the_hardware_lacks_is_as_good_as_exact(self, monkeypatch):
+        monkeypatch.setattr(profiles, '_cpu_has_bfloat16', lambda: False)
+        assert own_model(profile='fast').infer(seeds=0)['samples'].isfinite().all()
+
+    def test_it_is_found_in_whatever_calls_it(self):
+        network = Plain()
+        within = nn.ModuleList([EDMPrecond(network), ClassifierGuidance(network)])
+        assert profiles.networks_of(within) == [network]
 
 
 @pytest.mark.cuda

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine import MODELS
 
-from mmagic_adm.networks.deep_features import reused_deep_features
+from mmagic_adm.networks.deep_features import check_reuse, reused_deep_features
 from tests.reference import fill_by_name
 from tests.tiny import UNET
 
@@ -85,4 +85,32 @@ def test_levels_must_leave_something_to_reuse(unet, levels):
 
 def test_every_counts_from_1(unet):
     with pytest.raises(ValueError, match='k from 1; not 0'), reused_deep_features(unet, every=0):
+        pass
+
+
+def test_a_walk_inside_a_walk_recalls_its_own_features_and_leaves_the_outer_ones(unet):
+    def walk(inside=None):
+        outputs = []
+        with reused_deep_features(unet, every=3):
+            for t in range(500, 505):
+                outputs.append(call(unet, t, seed=t))
+                if inside is not None:
+                    inside()
+        return outputs
+
+    def inner(every):
+        with reused_deep_features(unet, every=every):
+            torch.testing.assert_close(call(unet, 100, seed=1), expected)
+
+    expected = call(unet, 100, seed=1)
+    undisturbed = walk()
+    for every in (1, 2):
+        torch.testing.assert_close(walk(lambda every=every: inner(every)), undisturbed)
+
+
+def test_a_network_that_cannot_recall_is_named():
+    with pytest.raises(ValueError, match=r'reuse_every=2 needs .* Identity has no deep_features'):
+        check_reuse(torch.nn.Identity(), every=2)
+    check_reuse(torch.nn.Identity(), every=1)
+    with reused_deep_features(torch.nn.Identity(), every=1):
         pass

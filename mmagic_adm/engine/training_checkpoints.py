@@ -1,0 +1,193 @@
+"""Checkpoints that a training can go on from: written whole, with all its state, and sound."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmagic_adm.diffusion import TimestepSampler
+from mmagic_adm.engine.made_from import differences, flattened
+from mmagic_adm.registry import HOOKS
+
+WHOLE_FILES = 'whole_files'
+
+# Parts of a config that say what is trained; and what in them does not.
+OF_TRAINING = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg')
+OF_NO_MATTER = ('pretrained_cfgs', 'use_checkpoint', 'num_workers', 'persistent_workers')
+
+
+@register_backend(WHOLE_FILES)
+class WholeFiles(LocalBackend):
+    """The local disk, where a file appears once all of it is written."""
+
+    def put(self, obj: bytes | io.BytesIO, filepath: str | Path) -> None:
+        """Writes a file."""
+        path = Path(filepath)
+        # Always the same name: what a killed process left is written over by its successor.
+        temporary = path.with_name(f'.{path.name}.tmp')
+        super().put(obj, temporary)
+        os.replace(temporary, path)
+
+
+@HOOKS.register_module()
+class WholeCheckpoints(CheckpointHook):
+    """MMEngine's CheckpointHook, in which an old checkpoint goes when the new one is there.
+
+    Args:
+        interval: Iterations between checkpoints.
+        max_keep_ckpts: How many are kept; -1 keeps all.
+        **kwargs: What else MMEngine's hook takes.
+    """
+
+    def __init__(self, interval: int, max_keep_ckpts: int = 2, **kwargs: Any) -> None:
+        kwargs = dict(by_epoch=False, backend_args=dict(backend=WHOLE_FILES)) | kwargs
+        super().__init__(interval=interval, max_keep_ckpts=max_keep_ckpts, **kwargs)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        # MMEngine's own deletes the oldest first, unless there is room for one more.
+        is_full = self.max_keep_ckpts > 0 and len(self.keep_ckpt_ids) == self.max_keep_ckpts
+        is_new = is_full and self.keep_ckpt_ids[-1] != step
+        outdated = self.keep_ckpt_ids.popleft() if is_new else None
+        super()._save_checkpoint_with_step(runner, step, meta)
+        if outdated is not None and is_main_process():
+            Path(self.out_dir, self.filename_tmpl.format(outdated)).unlink(missing_ok=True)
+
+
+def last_checkpoint(work_dir: str | Path) -> Path | None:
+    """The newest whole checkpoint of a training, if it has got so far."""
+    note = Path(work_dir, 'last_checkpoint')
+    if note.is_file() and (named := Path(note.read_text())).is_file():
+        return named
+    # The folder was moved, or the process killed while it wrote the note.
+    found = Path(work_dir).glob('iter_*.pth')
+    return max(found, key=lambda path: int(path.stem.removeprefix('iter_')), default=None)
+
+
+@HOOKS.register_module()
+class StopOnNaN(Hook):
+    """Stops when the loss, or a weight about to be saved, is no finite number."""
+
+    priority = 'ABOVE_NORMAL'
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Looks at the loss."""
+        # MMEngine's RuntimeInfoHook, which comes first, has waited for it.
+        loss = runner.message_hub.get_scalar('train/loss').current()
+        if not math.isfinite(loss):
+            raise FloatingPointError(_what_is_wrong(runner, f'the loss is {loss}'))
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Looks at the weights."""
+        for name, tensor in checkpoint['state_dict'].items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise FloatingPointError(_what_is_wrong(runner, f'{name} is not finite'))
+
+
+@HOOKS.register_module()
+class TrainingState(Hook):
+    """Keeps the state of the model's timestep sampler, and what the training was made from.
+
+    Refuses to go on from a checkpoint of another model, and warns of what else has changed.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Checks that checkpoints come between two steps of the optimiser."""
+        counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        interval = runner.cfg.get('default_hooks', {}).get('checkpoint', {}).get('interval', counts)
+        if interval % counts:
+            raise ValueError(
+                f'a checkpoint every {interval} iterations falls between the {counts} whose '
+                f'gradients are accumulated, and these would be lost: choose a multiple of {counts}'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Adds the state, and leaves out what no checkpoint can hold."""
+        if 'param_schedulers' in checkpoint:
+            checkpoint['param_schedulers'] = _without_functions(checkpoint['param_schedulers'])
+        sampler = _timestep_sampler(runner)
+        checkpoint['training_state'] = dict(
+            made_from=_made_from(runner),
+            timestep_sampler=sampler.state_dict() if sampler else {},
+        )
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Takes up the state, if training is resumed."""
+        if not runner._resume:
+            return
+        state = checkpoint.get('training_state')
+        if state is None:
+            raise ValueError(
+                'this checkpoint is no training to go on with; start one from its weights with '
+                'load_from, without --resume'
+            )
+        _check_same(state['made_from'], runner)
+        sampler = _timestep_sampler(runner)
+        if sampler:
+            sampler.load_state_dict(
+                {name: tensor.cpu() for name, tensor in state['timestep_sampler'].items()}
+            )
+
+
+def _timestep_sampler(runner: Runner) -> TimestepSampler | None:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return getattr(getattr(model, 'loss', None), 'timestep_sampler', None)
+
+
+def _without_functions(state: Any) -> Any:
+    """The state of schedulers, without the functions that MMEngine has among it.
+
+    A scheduler that is built anew has the same ones; a file that holds any is not safe to open.
+    """
+    if isinstance(state, (list, tuple)):
+        return type(state)(_without_functions(entry) for entry in state)
+    if isinstance(state, dict):
+        return {
+            key: _without_functions(entry) for key, entry in state.items() if not callable(entry)
+        }
+    return state
+
+
+def _made_from(runner: Runner) -> dict[str, str]:
+    """What the training is made from, flat: 'model.unet.dropout' and so on."""
+    config = runner.cfg.to_dict()
+    parts = {name: config.get(name) for name in OF_TRAINING}
+    return dict(flattened(parts, OF_NO_MATTER), processes=str(get_world_size()))
+
+
+def _check_same(there: dict[str, str], runner: Runner) -> None:
+    changed = differences(there, _made_from(runner))
+    listed = '; '.join([*changed.values()][:5])
+    if any(key.startswith('model.') for key in changed):
+        raise ValueError(
+            f'the training to resume is of another model: {listed}. Give another --work-dir to '
+            'start anew, or the config that it was started with'
+        )
+    if changed:
+        runner.logger.log(logging.WARNING, f'The training to resume was started with {listed}')
+
+
+def _what_is_wrong(runner: Runner, what: str) -> str:
+    rate = runner.optim_wrapper.get_lr()['lr'][0]
+    kept = last_checkpoint(runner.work_dir)
+    return (
+        f'{what} at iteration {runner.iter + 1}, at a learning rate of {rate:.3g}. '
+        + (f'{kept} is from before' if kept else 'There is no checkpoint from before')
+        + '; a lower learning rate, clip_grad, or bfloat16 in place of float16 may help'
+    )
