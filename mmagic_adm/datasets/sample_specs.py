@@ -62,7 +62,7 @@ class SampleSpecs(Dataset):
         if not 0 <= position < self.num_samples:
             raise IndexError(f'there are {self.num_samples} samples, and no number {position}')
         index = self.start + position
-        spec = dict(index=index, seed=self.seed + index)
+        spec: dict[str, int | None] = dict(index=index, seed=self.seed + index)
         if self.labels is not None:
             spec['label'] = self._label(index, self.labels)
         return dict(inputs=spec)

@@ -17,7 +17,7 @@ from mmagic.structures import DataSample
 from mmengine.logging import print_log
 
 from mmagic_adm.checkpoints.files import written_whole
-from mmagic_adm.evaluation.feature_extractor import images_of
+from mmagic_adm.evaluation.features import images_of
 from mmagic_adm.evaluation.image_sets import IMAGES, LABELS, write_batch
 
 INDICES, SEEDS, CHECKSUM = 'index', 'seed', 'sha256'
