@@ -13,9 +13,9 @@ import copy
 import resource
 
 import torch
+from mmagic.structures import DataSample
 
 from mmagic_adm.checkpoints.named_configs import find_config
-from mmagic_adm.datasets.pack import DataSample
 from mmagic_adm.registry import MODELS
 
 CONFIG = 'finetune_1xb4_image-folder-256x256'

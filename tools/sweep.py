@@ -29,7 +29,7 @@ from mmagic_adm.apis.models import Weights, init_model
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches, scheduler_config
 from mmagic_adm.checkpoints.files import written_whole
 from mmagic_adm.evaluation import SampleEvaluator
-from mmagic_adm.evaluation.feature_extractor import shared_extractor
+from mmagic_adm.evaluation.features import shared_extractor
 from mmagic_adm.evaluation.sample_metric import INCEPTION
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.data_preprocessor import as_uint8

@@ -1,17 +1,19 @@
 """What to sample, and what to train on."""
 
-from mmagic_adm.datasets.crops import CenterSquare, RandomMirror, RandomSquare
 from mmagic_adm.datasets.digits import EnlargeScan, HandwrittenDigits
-from mmagic_adm.datasets.distortions import RandomAffine, RandomGrain
-from mmagic_adm.datasets.errors import UnreadableImageError
 from mmagic_adm.datasets.image_folder import ImageFolder
-from mmagic_adm.datasets.labels import check_labels
 from mmagic_adm.datasets.lsun import LSUN
 from mmagic_adm.datasets.npz_images import NpzImages
-from mmagic_adm.datasets.pack import PackTrainingImage
-from mmagic_adm.datasets.read_image import ReadImage
+from mmagic_adm.datasets.pipeline import PackTrainingImage, ReadImage, UnreadableImageError
 from mmagic_adm.datasets.sample_specs import SampleSpecs
-from mmagic_adm.datasets.stream import StreamSampler, TrainingStream
+from mmagic_adm.datasets.stream import StreamSampler, TrainingStream, check_labels
+from mmagic_adm.datasets.transforms import (
+    CenterSquare,
+    RandomAffine,
+    RandomGrain,
+    RandomMirror,
+    RandomSquare,
+)
 
 __all__ = [
     'LSUN',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,11 +21,12 @@ class SampleSpecs(Dataset):
 
     Args:
         num_samples: How many to make.
-        labels: 'uniform' draws each label by the sample's seed; 'balanced' counts through the
-            classes; a number is the label of all samples; a list is gone through again and again;
-            None names no labels: the model draws them from the samples' own generators if it has
-            classes.
-        num_classes: Number of classes, for 'uniform' and 'balanced'.
+        labels: 'uniform' has the model draw each label from the sample's own generator, as
+            ``infer`` does of the same seed, and is refused by a model without classes; None leaves
+            it to the model whether there are any to draw; 'balanced' counts through the classes; a
+            number is the label of all samples; a list is gone through again and again.
+        num_classes: Number of classes that 'balanced' counts through, and that numbers are held
+            to. What is drawn is one of the model's own.
         seed: Sample i has the seed ``seed + i``.
         start: Index of the first sample.
     """
@@ -62,16 +62,16 @@ class SampleSpecs(Dataset):
         if not 0 <= position < self.num_samples:
             raise IndexError(f'there are {self.num_samples} samples, and no number {position}')
         index = self.start + position
-        spec = dict(index=index, seed=self.seed + index)
+        spec: dict[str, int | None] = dict(index=index, seed=self.seed + index)
         if self.labels is not None:
             spec['label'] = self._label(index, self.labels)
         return dict(inputs=spec)
 
-    def _label(self, index: int, labels: str | int | Sequence[int]) -> int:
+    def _label(self, index: int, labels: str | int | Sequence[int]) -> int | None:
         if isinstance(labels, int):
             return labels
         if labels == 'uniform':
-            return random.Random(self.seed + index).randrange(self.num_classes)  # noqa: S311
+            return None  # To be drawn.
         if labels == 'balanced':
             return index % self.num_classes
         return int(labels[index % len(labels)])

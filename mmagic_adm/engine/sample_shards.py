@@ -18,7 +18,7 @@ from mmengine.logging import print_log
 
 from mmagic_adm.checkpoints.files import written_whole
 from mmagic_adm.engine.made_from import differences, flattened
-from mmagic_adm.evaluation.feature_extractor import images_of
+from mmagic_adm.evaluation.features import images_of
 from mmagic_adm.evaluation.image_sets import IMAGES, LABELS, write_batch
 
 INDICES, SEEDS, CHECKSUM = 'index', 'seed', 'sha256'

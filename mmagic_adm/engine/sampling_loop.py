@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from mmagic_adm.datasets.sample_specs import SampleSpecs
 from mmagic_adm.engine.sample_shards import SampleShards, Shard, batch_name
-from mmagic_adm.evaluation.fingerprint import fingerprint
+from mmagic_adm.evaluation.features import fingerprint
 from mmagic_adm.registry import LOOPS
 
 # What a dataset of samples may differ in, with every sample being the same.

@@ -18,9 +18,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from mmagic_adm.checkpoints.files import written_whole
+from mmagic_adm.datasets.image_folder import EXTENSIONS
 
 IMAGES, LABELS = 'arr_0', 'arr_1'
-SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.ppm', '.tif', '.tiff')
 
 
 class ImageSet(ABC):
@@ -129,7 +129,7 @@ class ImageFolder(ImageSet):
         self.path = Path(path)
         self.files = sorted(_image_files(self.path)) if files is None else files
         if not self.files:
-            raise ValueError(f'{self.path} has no images: no file ends in {", ".join(SUFFIXES)}')
+            raise ValueError(f'{self.path} has no images: no file ends in {", ".join(EXTENSIONS)}')
         self.count = len(self.files)
         self.size = _header(self.files[0])
         for file in self.files:
@@ -241,7 +241,7 @@ def _check_shape(shape: tuple[int, ...], path: Path) -> None:
 
 
 def _image_files(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.rglob('*') if file.suffix.lower() in SUFFIXES)
+    return (file for file in folder.rglob('*') if file.suffix.lower() in EXTENSIONS)
 
 
 def _header(file: Path) -> tuple[int, int]:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 from mmengine.dist import all_gather_object
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmagic_adm.evaluation.frechet import frechet_distance
-from mmagic_adm.evaluation.image_features import gather_rows
+from mmagic_adm.evaluation.features import gather_rows
+from mmagic_adm.evaluation.frechet import RunningStatistics, frechet_distance
 from mmagic_adm.evaluation.manifolds import precision_recall
-from mmagic_adm.evaluation.running_statistics import RunningStatistics
 from mmagic_adm.evaluation.sample_metric import FeatureMetric, SampleMetric
 from mmagic_adm.evaluation.score import SPLIT_SIZE, RunningInceptionScore
 from mmagic_adm.registry import METRICS
@@ -260,3 +260,38 @@ class BitsPerDim(SampleMetric):
 
 def _terms(bits_per_dim: Any) -> dict[str, Any]:
     return bits_per_dim if isinstance(bits_per_dim, dict) else {'Bits per dim': bits_per_dim}
+
+
+@METRICS.register_module()
+class NoisyAccuracy(BaseMetric):
+    """Accuracy in each quarter of the noise range, of samples with ``logits`` for each.
+
+    Gives 'top1_q0' for the least noisy quarter and so on, and 'top1' over all of them.
+
+    Args:
+        topk: Ranks within which the label must come.
+        prefix: Goes before the figures' names.
+    """
+
+    def __init__(self, topk: Sequence[int] = (1, 5), prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
+        self.topk = tuple(topk)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Notes for each image and quarter the rank that its label came at."""
+        for sample in data_samples:
+            logits = sample['logits'].float()
+            own = logits[:, int(sample['gt_label']['label'])]
+            self.results.append((logits > own[:, None]).sum(1).cpu())
+
+    def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
+        """The share of images whose label came within each of the ranks."""
+        ranks = torch.stack(results)
+        figures = {}
+        for k in self.topk:
+            within = (ranks < k).float()
+            figures[f'top{k}'] = float(within.mean())
+            if within.shape[1] > 1:
+                by_quarter = enumerate(within.mean(0).tolist())
+                figures |= {f'top{k}_q{quarter}': share for quarter, share in by_quarter}
+        return figures

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 import torch
 from filelock import FileLock
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.logging import print_log
 from torch import Tensor
+from tqdm import tqdm
 
 from mmagic_adm.checkpoints.download import cache_directory, fetch
-from mmagic_adm.evaluation.feature_extractor import FeatureExtractor, shared
-from mmagic_adm.evaluation.fingerprint import fingerprint
-from mmagic_adm.evaluation.image_features import BATCH_SIZE, SetFeatures, look_at, statistics_of
+from mmagic_adm.evaluation.features import FeatureExtractor, gather_rows, shared
+from mmagic_adm.evaluation.frechet import RunningStatistics
 from mmagic_adm.evaluation.image_sets import (
     IMAGES,
     ImageBatch,
@@ -28,10 +30,11 @@ from mmagic_adm.evaluation.image_sets import (
 
 # What the family's files call mean and covariance of each kind of features.
 STATISTICS = {'pool': ('mu', 'sigma'), 'spatial': ('mu_s', 'sigma_s')}
-# Fingerprint of the network that the statistics are of; published files do not say.
+# Identity of the extractor that the statistics are of; published files do not say.
 NETWORK = 'network'
 # As many as published files hold for precision and recall.
 IMAGES_KEPT = 10_000
+BATCH_SIZE = 64
 
 
 class Reference:
@@ -135,7 +138,7 @@ class _Batch:
     def kinds_stored(self, extractor: FeatureExtractor) -> list[str]:
         """The kinds of features that it has statistics of, if they are of this network."""
         if NETWORK in self.names:
-            is_the_network = str(self.read(NETWORK)) == _name_of(extractor)
+            is_the_network = str(self.read(NETWORK)) == extractor.identity()
         else:
             is_the_network = extractor.is_published
         return [k for k, names in STATISTICS.items() if is_the_network and {*names} <= self.names]
@@ -170,7 +173,7 @@ def make_reference(folder: ImageFolder, extractor: FeatureExtractor) -> Path:
     Returns:
         The file, in the cache.
     """
-    network = _name_of(extractor)
+    network = extractor.identity()
     made_from = hashlib.sha256(f'{network} {folder.fingerprint()}'.encode()).hexdigest()[:16]
     file = cache_directory() / 'references' / f'{folder.path.resolve().name}_{made_from}.npz'
     if all(all_gather_object(file.is_file())):
@@ -179,7 +182,7 @@ def make_reference(folder: ImageFolder, extractor: FeatureExtractor) -> Path:
     print_log(f'Making a reference batch of the {folder.count} images in {folder.path}', 'current')
     kinds = [kind for kind in STATISTICS if kind in extractor.kinds]
     arrays = {NETWORK: np.array(network)}
-    for kind, statistics in statistics_of(folder, extractor, kinds).items():
+    for kind, statistics in look_at(folder, extractor, kinds, keep_pool=False).statistics.items():
         assert statistics.mean is not None
         mu, sigma = STATISTICS[kind]
         arrays[mu] = statistics.mean.cpu().numpy()
@@ -194,5 +197,43 @@ def make_reference(folder: ImageFolder, extractor: FeatureExtractor) -> Path:
     return file
 
 
-def _name_of(network: FeatureExtractor) -> str:
-    return f'{type(network).__name__} {fingerprint(network)}'
+class SetFeatures(NamedTuple):
+    """What is known of a set of images.
+
+    Attributes:
+        statistics: Mean and covariance, by kind of features.
+        pool: The features called 'pool', one row an image; empty where they were not kept.
+    """
+
+    statistics: dict[str, RunningStatistics]
+    pool: Tensor
+
+
+def look_at(
+    images: ImageSet, extractor: FeatureExtractor, kinds: Collection[str], keep_pool: bool = True
+) -> SetFeatures:
+    """Features of all images in one pass; every process must call it, and takes its share.
+
+    Args:
+        images: The images.
+        extractor: The network.
+        kinds: The kinds of features to take statistics of.
+        keep_pool: Whether to keep the 'pool' features too.
+    """
+    running = {kind: RunningStatistics() for kind in kinds}
+    pool: list[Tensor] = []
+    rank, world_size = get_dist_info()
+    with tqdm(
+        desc=f'features of {images.path.name}',
+        total=images.count,
+        disable=None if is_main_process() else True,
+    ) as bar:
+        for batch in images.batches(BATCH_SIZE, rank, world_size):
+            features = extractor(batch)
+            for kind, statistics in running.items():
+                statistics.update(features[kind])
+            if keep_pool:
+                pool.append(features['pool'].cpu())
+            bar.update(min(len(batch) * world_size, images.count - bar.n))
+    merged = {kind: statistics.merged() for kind, statistics in running.items()}
+    return SetFeatures(merged, gather_rows(pool) if keep_pool else torch.empty(0))

@@ -11,7 +11,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from mmagic_adm.evaluation.feature_extractor import shared_extractor
+from mmagic_adm.evaluation.features import shared_extractor
 from mmagic_adm.evaluation.image_sets import check_same_size
 from mmagic_adm.evaluation.reference import Reference, shared_reference
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,28 +25,6 @@ def inception_score(probabilities: np.ndarray | Tensor, split_size: int = SPLIT_
     return running.score()
 
 
-@dataclass
-class _Split:
-    """Sums over the samples of one split."""
-
-    count: int
-    probabilities: Tensor
-    negative_entropy: float
-
-    def __add__(self, other: _Split) -> _Split:
-        return _Split(
-            self.count + other.count,
-            self.probabilities + other.probabilities,
-            self.negative_entropy + other.negative_entropy,
-        )
-
-    def score(self) -> float:
-        # E sum p log(p / m) = E sum p log p - sum m log m, where m = E p.
-        marginal = self.probabilities / self.count
-        kl = self.negative_entropy / self.count - float(torch.xlogy(marginal, marginal).sum())
-        return float(np.exp(kl))
-
-
 class RunningInceptionScore:
     """The score of samples that come in any order; keeps sums alone.
 
@@ -57,12 +34,8 @@ class RunningInceptionScore:
 
     def __init__(self, split_size: int = SPLIT_SIZE) -> None:
         self.split_size = split_size
-        self._splits: dict[int, _Split] = {}
-
-    @property
-    def count(self) -> int:
-        """Samples seen."""
-        return sum(split.count for split in self._splits.values())
+        # By the split's number, sums over its samples: of 1, of sum_y p log p, and of p.
+        self._sums: dict[int, Tensor] = {}
 
     def update(self, probabilities: Tensor, indices: Sequence[int]) -> None:
         """Takes in samples.
@@ -72,24 +45,30 @@ class RunningInceptionScore:
             indices: Place of each among all samples; it decides which split it belongs to.
         """
         p = probabilities.detach().cpu().double()
+        rows = torch.cat([p.new_ones(len(p), 1), torch.xlogy(p, p).sum(1, keepdim=True), p], 1)
         split_of = torch.as_tensor(list(indices)) // self.split_size
         for number in split_of.unique().tolist():
-            part = p[split_of == number]
-            self._add(number, _Split(len(part), part.sum(0), float(torch.xlogy(part, part).sum())))
+            self._add(number, rows[split_of == number].sum(0))
 
     def merged(self) -> RunningInceptionScore:
         """The sums over what all processes saw; every process must call it."""
         result = RunningInceptionScore(self.split_size)
-        for splits in all_gather_object(self._splits):
-            for number, split in splits.items():
-                result._add(number, split)
+        for sums in all_gather_object(self._sums):
+            for number, theirs in sums.items():
+                result._add(number, theirs)
         return result
 
     def score(self) -> float:
         """The score of all samples seen."""
-        if not self._splits:
+        if not self._sums:
             raise ValueError('there are no samples to score')
-        return float(np.mean([split.score() for split in self._splits.values()]))
+        return float(np.mean([_score(sums) for sums in self._sums.values()]))
 
-    def _add(self, number: int, split: _Split) -> None:
-        self._splits[number] = self._splits[number] + split if number in self._splits else split
+    def _add(self, number: int, sums: Tensor) -> None:
+        self._sums[number] = self._sums.get(number, 0) + sums
+
+
+def _score(sums: Tensor) -> float:
+    # E sum p log(p / m) = E sum p log p - sum m log m, where m = E p.
+    negative_entropy, marginal = sums[1] / sums[0], sums[2:] / sums[0]
+    return float((negative_entropy - torch.xlogy(marginal, marginal).sum()).exp())

@@ -1,27 +1,19 @@
-"""torchvision's classifiers by name, their weights read safely, and images as they expect them."""
+"""torchvision's classifiers, and images as they expect them."""
 
 from __future__ import annotations
 
-import difflib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmagic_adm.checkpoints.download import fetch
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.reading import read_document
+from mmagic_adm.checkpoints.torchvision import load_torchvision
 from mmagic_adm.registry import MODELS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# Their weights are of another normalisation than ImageNet's, from which they convert.
-CONVERTING = ('googlenet', 'inception_v3')
 
 
 @MODELS.register_module()
@@ -43,13 +35,10 @@ class TorchvisionClassifier(nn.Module):
         self, name: str, weights: str | Path | None = 'DEFAULT', num_classes: int = 1000
     ) -> None:
         super().__init__()
-        check_name(name)
         self.name = name
         self.out_channels = num_classes
         self.dtype = torch.float32
-        self.network = torchvision.models.get_model(name, weights=None, num_classes=num_classes)
-        if weights is not None:
-            self._load(weights)
+        self.network = load_torchvision(name, weights, num_classes)
 
     @property
     def image_size(self) -> int | None:
@@ -77,31 +66,6 @@ class TorchvisionClassifier(nn.Module):
     def lay_out_channels_last(self) -> None:
         """Keeps kernels with the channels of a pixel side by side in memory."""
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def _load(self, weights: str | Path) -> None:
-        known = torchvision.models.get_model_weights(self.name)
-        source = known[str(weights)].url if str(weights) in known.__members__ else weights
-        state = read_document(fetch(source))[0]['state_dict']
-        if self.name.startswith('densenet'):  # released before its layers were renamed
-            state = {re.sub(r'\.(norm|conv)\.(\d)\.', r'.\1\2.', k): v for k, v in state.items()}
-        try:
-            self.network.load_state_dict(state)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f'{source} does not hold the weights of a {self.name} of {self.out_channels} '
-                'classes'
-            ) from error
-        if self.name in CONVERTING:
-            self.network.transform_input = True
-
-
-def check_name(name: str) -> None:
-    """Refuses a name that torchvision does not know."""
-    names = torchvision.models.list_models(module=torchvision.models)
-    if name not in names:
-        near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-        hint = f'did you mean {" or ".join(near)}?' if near else f'there are {", ".join(names)}'
-        raise ValueError(f'torchvision has no classifier called {name!r}; {hint}')
 
 
 @dataclass(frozen=True)

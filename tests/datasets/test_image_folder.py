@@ -3,10 +3,9 @@ import pytest
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from mmagic_adm.datasets.crops import CenterSquare
 from mmagic_adm.datasets.image_folder import ImageFolder
-from mmagic_adm.datasets.pack import PackTrainingImage
-from mmagic_adm.datasets.read_image import ReadImage
+from mmagic_adm.datasets.pipeline import PackTrainingImage, ReadImage
+from mmagic_adm.datasets.transforms import CenterSquare
 
 
 @pytest.fixture

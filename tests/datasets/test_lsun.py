@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmagic_adm.datasets.crops import CenterSquare
 from mmagic_adm.datasets.lsun import LSUN
-from mmagic_adm.datasets.pack import PackTrainingImage
-from mmagic_adm.datasets.read_image import ReadImage
+from mmagic_adm.datasets.pipeline import PackTrainingImage, ReadImage
+from mmagic_adm.datasets.transforms import CenterSquare
 
 PIPELINE = [ReadImage(), CenterSquare(4), PackTrainingImage()]
 

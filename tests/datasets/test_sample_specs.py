@@ -4,6 +4,7 @@ import pytest
 from mmengine.dataset import pseudo_collate
 
 from mmagic_adm.datasets import SampleSpecs
+from tests.tiny import build_model
 
 
 def specs(dataset):
@@ -30,12 +31,19 @@ def test_a_sample_is_the_same_in_a_run_of_any_length_and_start(kind):
     assert specs(SampleSpecs(20, labels=kind, seed=9, start=30)) == whole[30:]
 
 
-def test_uniform_labels_reach_every_class_and_change_with_the_seed():
-    drawn = labels(num_samples=500, num_classes=10)
-    counts = collections.Counter(drawn)
-    assert set(counts) == set(range(10))
-    assert max(counts.values()) < 100
-    assert labels(num_samples=500, num_classes=10, seed=1) != drawn
+def test_uniform_labels_are_those_that_the_model_draws_of_the_same_seeds():
+    model = build_model(num_inference_steps=1)
+    dataset = SampleSpecs(8, labels='uniform')
+    made = model.test_step(pseudo_collate([dataset[i] for i in range(8)]))
+    expected = model.infer(seeds=range(8))['labels'].tolist()
+    assert [int(sample.gt_label.label) for sample in made] == expected
+    assert len(set(expected)) > 3
+
+
+def test_uniform_labels_are_refused_by_a_model_without_classes():
+    model = build_model(unet=dict(num_classes=None), num_inference_steps=1)
+    with pytest.raises(ValueError, match='this model has no classes'):
+        model.test_step(pseudo_collate([SampleSpecs(1, labels='uniform')[0]]))
 
 
 def test_balanced_labels_come_equally_often():

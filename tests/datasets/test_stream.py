@@ -2,11 +2,14 @@ import itertools
 
 import numpy as np
 import pytest
+from mmagic.datasets import BasicConditionalDataset
 from mmengine.dataset import BaseDataset
+from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmagic_adm.datasets.errors import UnreadableImageError
-from mmagic_adm.datasets.stream import StreamSampler, TrainingStream
+from mmagic_adm.datasets import HandwrittenDigits
+from mmagic_adm.datasets.pipeline import UnreadableImageError
+from mmagic_adm.datasets.stream import StreamSampler, TrainingStream, check_labels
 
 
 class Numbers(BaseDataset):
@@ -92,3 +95,49 @@ def test_a_data_set_of_damaged_images_is_no_endless_search():
     stream = TrainingStream(Numbers(3, damaged={0, 1, 2}))
     with pytest.raises(UnreadableImageError, match='none of the 3 images can be read'):
         stream[0]
+
+
+class Listed(BaseDataset):
+    """Entries as they are given, of which no image is read."""
+
+    def __init__(self, *entries):
+        self.entries = entries
+        super().__init__()
+
+    def load_data_list(self):
+        return [dict(entry) for entry in self.entries]
+
+    def get_data_info(self, idx):
+        raise AssertionError('an image was read')
+
+
+class TestCheckLabels:
+    """A label without a class is found before training starts."""
+
+    def test_the_label_and_its_image_and_the_classes_are_named(self):
+        dataset = Listed(dict(gt_path='a.png', gt_label=1), dict(gt_path='b.png', gt_label=2))
+        check_labels(dataset, num_classes=3)
+        with pytest.raises(ValueError, match=r'b\.png has the label 2.* num_classes=2,.* 0 to 1'):
+            check_labels(dataset, num_classes=2)
+
+    def test_a_label_below_zero_is_refused(self):
+        with pytest.raises(ValueError, match='image 0 has the label -1'):
+            check_labels(Listed(dict(gt_label=-1)), num_classes=2)
+
+    def test_images_without_labels_pass(self):
+        check_labels(Listed(dict(gt_path='a.png')), num_classes=2)
+
+    def test_mmagics_data_sets_are_read_too(self, tmp_path):
+        for name in ('cat', 'dog', 'eel'):
+            (tmp_path / name).mkdir()
+            Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / name / '0.png')
+        dataset = BasicConditionalDataset(data_root=str(tmp_path), data_prefix='.')
+        check_labels(dataset, num_classes=3)
+        with pytest.raises(ValueError, match=r'eel/0\.png has the label 2'):
+            check_labels(dataset, num_classes=2)
+
+    def test_the_digits_have_ten_classes(self):
+        dataset = HandwrittenDigits('held_out')
+        check_labels(dataset, num_classes=10)
+        with pytest.raises(ValueError, match='has the label 9'):
+            check_labels(dataset, num_classes=9)

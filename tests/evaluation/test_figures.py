@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmagic_adm.evaluation import evaluate, write_batch
-from tests.evaluation.tiny import TINY, blocky_images
+from mmagic_adm.evaluation import SampleEvaluator, evaluate, write_batch
+from tests.evaluation.tiny import TINY, as_samples, blocky_images
 
 FAMILY = ['Inception Score', 'FID', 'sFID', 'Precision', 'Recall']
 
@@ -52,3 +52,33 @@ def test_statistics_alone_are_no_reference_for_five_figures(tmp_path, reference)
     np.savez(tmp_path / 'edm.npz', mu=np.zeros(6), sigma=np.eye(6))
     with pytest.raises(ValueError, match='has no images'):
         evaluate(tmp_path / 'edm.npz', reference, TINY)
+
+
+def kinds(*names, **arguments):
+    return [dict(_scope_='mmagic_adm', type=name, **arguments) for name in names]
+
+
+class TestSampleEvaluator:
+    def test_metrics_share_the_reference_and_the_network(self, reference):
+        metrics = kinds('InceptionScore', 'FrechetInceptionDistance', 'PrecisionRecall')
+        score, distance, recall = SampleEvaluator(metrics, reference, TINY).metrics
+        assert score._extractor is distance._extractor is recall._extractor
+        assert distance.reference is recall.reference
+
+    def test_a_metric_may_have_its_own(self, reference, tmp_path):
+        write_batch(tmp_path / 'other.npz', [blocky_images(20, seed=1)], 20)
+        own = dict(reference=str(tmp_path / 'other.npz'), features=dict(TINY, dim=3), prefix='own')
+        metrics = kinds('FrechetInceptionDistance') + kinds('FrechetInceptionDistance', **own)
+        evaluator = SampleEvaluator(metrics, reference, TINY)
+        evaluator.process(as_samples(blocky_images(60)))
+        figures = evaluator.evaluate(60)
+        assert figures['FID'] < 1e-6 < figures['own/FID']
+
+    def test_metrics_that_take_neither_are_left_alone(self, reference):
+        evaluator = SampleEvaluator(kinds('BitsPerDim'), reference, TINY)
+        evaluator.process([dict(bits_per_dim=2.5)])
+        assert evaluator.evaluate(1) == {'Bits per dim': 2.5}
+
+    def test_a_metric_without_its_reference_is_refused(self):
+        with pytest.raises(TypeError, match='reference'):
+            SampleEvaluator(kinds('FrechetInceptionDistance'), features=TINY)

@@ -120,7 +120,7 @@ def test_a_damaged_batch_is_refused(tmp_path):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r'has no images: no file ends in \.png'):
+    with pytest.raises(ValueError, match=r'has no images: no file ends in \.bmp'):
         open_images(tmp_path)
 
 

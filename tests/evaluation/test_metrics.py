@@ -11,6 +11,7 @@ from mmagic_adm.evaluation import (
     ClassifierAccuracy,
     FrechetInceptionDistance,
     InceptionScore,
+    NoisyAccuracy,
     PrecisionRecall,
     SpatialFrechetInceptionDistance,
     frechet_distance,
@@ -18,7 +19,7 @@ from mmagic_adm.evaluation import (
     precision_recall,
     write_batch,
 )
-from mmagic_adm.evaluation.feature_extractor import shared_extractor
+from mmagic_adm.evaluation.features import shared_extractor
 from mmagic_adm.registry import METRICS
 from tests.evaluation.tiny import TINY, as_samples, blocky_images, run_on_processes
 
@@ -240,3 +241,30 @@ def test_terms_of_the_bound_are_averaged_one_by_one():
 def test_samples_without_a_bound_are_refused():
     with pytest.raises(ValueError, match='no bits_per_dim'):
         BitsPerDim().process(None, as_samples(SAMPLES[:1]))
+
+
+def of_quarters(label, *ranked_by_quarter):
+    """A sample in whose quarters the classes were ranked so, the likeliest first."""
+    logits = torch.zeros(len(ranked_by_quarter), 4)
+    for quarter, ranked in enumerate(ranked_by_quarter):
+        for rank, klass in enumerate(ranked):
+            logits[quarter, klass] = -rank
+    return dict(logits=logits, gt_label=dict(label=torch.tensor([label])))
+
+
+class TestNoisyAccuracy:
+    def test_a_label_counts_within_the_ranks_asked_for(self):
+        metric = NoisyAccuracy(topk=(1, 2))
+        metric.process(None, [of_quarters(3, [3, 0, 1, 2], [0, 3, 1, 2])])
+        metric.process(None, [of_quarters(1, [1, 0, 2, 3], [0, 2, 3, 1])])
+        figures = metric.evaluate(2)
+        assert figures['top1_q0'] == 1.0
+        assert figures['top1_q1'] == 0.0
+        assert figures['top2_q1'] == 0.5
+        assert figures['top1'] == 0.5
+        assert figures['top2'] == pytest.approx(0.75)
+
+    def test_without_noise_there_are_no_quarters(self):
+        metric = NoisyAccuracy(topk=(1,))
+        metric.process(None, [of_quarters(0, [0, 1, 2, 3])])
+        assert metric.evaluate(1) == {'top1': 1.0}

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torchvision
 
-from mmagic_adm.checkpoints import CheckpointError
 from mmagic_adm.guidance import TorchvisionClassifier
 from mmagic_adm.guidance.torchvision_classifiers import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from tests.reference import fill_by_name
@@ -33,36 +32,6 @@ def test_weights_come_from_a_file(trained, weights):
     assert classifier.image_size is None
 
 
-@pytest.mark.parametrize('name', ['DEFAULT', 'IMAGENET1K_V1'])
-def test_published_weights_are_fetched_by_name(name, monkeypatch, tmp_path):
-    fetched = []
-
-    def fetch(source):
-        fetched.append(source)
-        path = tmp_path / 'published.pth'
-        torch.save(torchvision.models.get_model(NAME).state_dict(), path)
-        return path
-
-    monkeypatch.setattr('mmagic_adm.guidance.torchvision_classifiers.fetch', fetch)
-    TorchvisionClassifier(NAME, name)
-    assert fetched == [torchvision.models.ShuffleNet_V2_X0_5_Weights[name].url]
-
-
-@pytest.mark.slow
-def test_densenets_files_have_their_own_names(tmp_path):
-    state = torchvision.models.densenet121().state_dict()
-    old = {
-        key.replace('norm1.', 'norm.1.').replace('conv2.', 'conv.2.')
-        if 'denselayer' in key
-        else key: value
-        for key, value in state.items()
-    }
-    assert old.keys() != state.keys()
-    torch.save(old, tmp_path / 'densenet.pth')
-    loaded = TorchvisionClassifier('densenet121', tmp_path / 'densenet.pth').network.state_dict()
-    assert all(torch.equal(loaded[key], state[key]) for key in state)
-
-
 def test_a_vision_transformer_takes_one_size():
     with torch.device('meta'):
         assert TorchvisionClassifier('vit_b_32', weights=None).image_size == 224
@@ -81,28 +50,6 @@ class TestPreprocess:
     def test_or_left_as_they_are(self):
         images = torch.randn(1, 3, 4, 4)
         assert Preprocess(normalize=False)(images) is images
-
-
-class TestBadInput:
-    @pytest.mark.parametrize(
-        ('name', 'message'),
-        [
-            ('resnet_50', r"no classifier called 'resnet_50'; did you mean .*resnet50"),
-            ('ResNet101', 'did you mean resnet101'),
-            ('inception', r'did you mean .*inception_v3|there are alexnet'),
-        ],
-    )
-    def test_an_unknown_name_comes_with_suggestions(self, name, message):
-        with pytest.raises(ValueError, match=message):
-            TorchvisionClassifier(name)
-
-    def test_weights_of_another_number_of_classes(self, weights):
-        with pytest.raises(CheckpointError, match=f'own.pth .* a {NAME} of 1000 classes'):
-            TorchvisionClassifier(NAME, weights)
-
-    def test_a_file_that_is_not_there(self):
-        with pytest.raises(CheckpointError, match='does not exist'):
-            TorchvisionClassifier(NAME, 'nowhere.pth')
 
 
 def test_in_half_precision_it_says_about_the_same():

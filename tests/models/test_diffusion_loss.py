@@ -82,19 +82,47 @@ def test_no_result_is_waited_for():
         loss(network, images, {})
 
 
-def test_importance_sampling_is_fed_with_the_losses():
-    sampler = dict(type='loss_second_moment', history_per_term=1, uniform_probability=0.1)
-    process = GaussianDiffusion(num_train_timesteps=20, beta_schedule='cosine')
-    loss = DiffusionLoss(process, timestep_sampler=sampler)
+class TestImportanceSampling:
+    @pytest.fixture
+    def loss(self):
+        """A loss that has seen that later timesteps have greater ones."""
+        sampler = dict(type='loss_second_moment', history_per_term=1, uniform_probability=0.1)
+        process = GaussianDiffusion(num_train_timesteps=20, beta_schedule='cosine')
+        loss = DiffusionLoss(process, timestep_sampler=sampler)
+        torch.manual_seed(0)
+        for _ in range(20):
+            loss(self.network, torch.rand(32, 3, 4, 4), {})
+        return loss
 
+    @staticmethod
     def network(x, t):
         return torch.cat([x * t.view(-1, 1, 1, 1), torch.zeros_like(x)], dim=1)
 
-    for _ in range(20):
-        loss(network, torch.rand(32, 3, 4, 4), {})
-    assert loss.timestep_sampler.is_warmed_up
-    weights = loss.timestep_sampler.weights()
-    assert weights[-1] > weights[1]
+    def test_it_is_fed_with_the_losses(self, loss):
+        assert loss.timestep_sampler.is_warmed_up
+        weights = loss.timestep_sampler.weights()
+        assert weights[-1] > weights[1]
+
+    def test_what_is_drawn_more_often_counts_less(self, loss):
+        images = torch.rand(32, 3, 4, 4)
+        torch.manual_seed(1)
+        t, factors, noise = loss.draw(images)
+        assert factors[t == t.max()].max() < 1 < factors[t == t.min()].min()
+        expected = loss.process.training_losses(self.network, images, t, noise)
+        torch.manual_seed(1)
+        for name, value in loss(self.network, images, {}).items():
+            torch.testing.assert_close(value, (expected[name] * factors).mean())
+
+
+def test_the_network_is_trained_on_the_timesteps_that_it_is_sampled_with():
+    process = dict(num_train_timesteps=20, beta_schedule='cosine', rescale_timesteps=True)
+    model = build_model(diffusion_scheduler=dict(type='DDIMScheduler', **process)).train()
+    seen = []
+    model.unet.register_forward_pre_hook(lambda module, args: seen.extend(args[1].tolist()))
+    model(torch.rand(32, 3, 8, 8), batch(32)['data_samples'], mode='loss')
+    assert len(seen) == 32
+    assert set(seen) <= {50 * t for t in range(20)}
+    assert max(seen) > 20
 
 
 class TestBadInput:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from mmagic_adm.datasets.errors import UnreadableImageError
-from mmagic_adm.datasets.read_image import ReadImage
+from mmagic_adm.datasets.pipeline import PackTrainingImage, ReadImage, UnreadableImageError
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
 
@@ -12,7 +12,7 @@ RGB = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
 def warnings(monkeypatch):
     said = []
     monkeypatch.setattr(
-        'mmagic_adm.datasets.read_image.print_log', lambda text, *_: said.append(text)
+        'mmagic_adm.datasets.pipeline.print_log', lambda text, *_: said.append(text)
     )
     return said
 
@@ -74,3 +74,16 @@ def test_a_damaged_file_is_named(tmp_path, damage):
         path.write_text('no image' if damage == 'text' else '')
     with pytest.raises(UnreadableImageError, match=r'image\.png'):
         ReadImage()(dict(gt_path=str(path)))
+
+
+class TestPackTrainingImage:
+    def test_pixels_keep_their_place(self):
+        image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+        packed = PackTrainingImage()(dict(img=image[:, ::-1], gt_label=7))
+        np.testing.assert_array_equal(packed['inputs'].numpy(), image[:, ::-1].transpose(2, 0, 1))
+        assert packed['inputs'].dtype == torch.uint8
+        assert packed['data_samples'].gt_label.label.tolist() == [7]
+
+    def test_without_a_class_there_is_no_label(self):
+        packed = PackTrainingImage()(dict(img=np.zeros((2, 2, 1), np.uint8)))
+        assert 'gt_label' not in packed['data_samples']

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmagic_adm.evaluation.feature_extractor import Tap, images_of, shared_extractor
+from mmagic_adm.evaluation.features import Tap, fingerprint, images_of, shared_extractor
 from tests.evaluation.tiny import TINY, TinyFeatures, as_samples, blocky_images
 
 
@@ -87,3 +87,34 @@ def test_a_tap_averages_feature_maps_and_keeps_rows():
 def test_a_layer_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="no layer 'conv'; its outermost are 0, 1"):
         Tap(torch.nn.Sequential(torch.nn.Identity(), torch.nn.Identity()), 'conv')
+
+
+class Network(torch.nn.Module):
+    def __init__(self, dtype=torch.float32):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.arange(6, dtype=dtype).view(2, 3))
+        self.register_buffer('count', torch.tensor(3))
+
+
+class TestFingerprint:
+    def test_equal_weights_are_one(self):
+        assert fingerprint(Network()) == fingerprint(Network())
+
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+    def test_another_precision_is_another(self, dtype):
+        assert fingerprint(Network(dtype)) != fingerprint(Network())
+
+    def test_one_number_makes_the_difference(self):
+        network = Network()
+        network.count += 1
+        assert fingerprint(network) != fingerprint(Network())
+
+    def test_another_shape_makes_the_difference(self):
+        network = Network()
+        network.weight = torch.nn.Parameter(network.weight.view(3, 2))
+        assert fingerprint(network) != fingerprint(Network())
+
+    def test_it_sees_through_strides(self):
+        network = Network()
+        network.weight = torch.nn.Parameter(network.weight.t().contiguous().t())
+        assert fingerprint(network) == fingerprint(Network())

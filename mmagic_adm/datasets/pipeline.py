@@ -1,4 +1,4 @@
-"""Reads image files of any kind into arrays of one kind."""
+"""Where a pipeline begins and ends: an image file is read, and handed to the model."""
 
 import io
 import logging
@@ -6,16 +6,21 @@ import os
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from mmagic.structures import DataSample
 from mmengine.logging import print_log
 from PIL import Image
 
-from mmagic_adm.datasets.errors import UnreadableImageError
 from mmagic_adm.registry import TRANSFORMS
 
 Mode = Literal['RGB', 'L']
 
 # What PIL raises over a damaged file, or over one that is no image.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+class UnreadableImageError(ValueError):
+    """An image file is damaged, or is no image."""
 
 
 @TRANSFORMS.register_module()
@@ -68,3 +73,20 @@ def _convert(image: Image.Image, mode: Mode) -> Image.Image:
     if image.mode in ('I', 'F'):
         raise ValueError(f'pixels of mode {image.mode} have no known range; store 8 or 16 bits')
     return image.convert(mode)
+
+
+@TRANSFORMS.register_module()
+class PackTrainingImage:
+    """Turns ``img``, (H, W, C) uint8, and ``gt_label`` into what the models take.
+
+    Gives ``inputs``, a (C, H, W) uint8 tensor, and ``data_samples``, which carries the label if
+    there is one.
+    """
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Packs one image."""
+        image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
+        sample = DataSample()
+        if results.get('gt_label') is not None:
+            sample.set_gt_label(int(results['gt_label']))
+        return dict(inputs=torch.from_numpy(image), data_samples=sample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from weakref import WeakValueDictionary
 
 import torch
 from mmengine.device import get_device
+from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
 from mmagic_adm.evaluation.full_precision import full_float32
@@ -22,6 +24,9 @@ T = TypeVar('T')
 class FeatureExtractor(nn.Module, ABC):
     """A frozen network that gives several kinds of features of an image in one pass.
 
+    Args:
+        **settings: What the features follow from, besides its class and its weights.
+
     Attributes:
         kinds: The kinds of features it gives.
         is_published: Whether the statistics in published reference batches are of this network.
@@ -32,8 +37,9 @@ class FeatureExtractor(nn.Module, ABC):
     is_published = False
     predicts_labels = False
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
         super().__init__()
+        self._settings = settings
         self._batch: Sequence[dict] | None = None
         self._features: Features = {}
 
@@ -73,6 +79,11 @@ class FeatureExtractor(nn.Module, ABC):
     def forget(self) -> None:
         """Lets go of the last batch."""
         self._batch, self._features = None, {}
+
+    def identity(self) -> str:
+        """Tells its features from those of any other extractor."""
+        settings = ''.join(f' {name}={value}' for name, value in self._settings.items())
+        return f'{type(self).__name__}{settings} {fingerprint(self)}'
 
     def freeze(self) -> None:
         """Fixes the weights and moves them to the device; the last thing a constructor does."""
@@ -116,6 +127,20 @@ def images_of(data_samples: Sequence[dict]) -> Tensor:
     ]  # fmt: skip
     stacked = torch.stack(images)
     return stacked.expand(-1, 3, -1, -1) if stacked.shape[1] == 1 else stacked
+
+
+def gather_rows(pieces: list[Tensor]) -> Tensor:
+    """The rows that all processes hold, in no order; every process must call it."""
+    return torch.cat([piece for theirs in all_gather_object(pieces) for piece in theirs])
+
+
+def fingerprint(module: nn.Module) -> str:
+    """The SHA-256 of a module's state: names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        digest.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def shared_extractor(config: dict | FeatureExtractor) -> FeatureExtractor:
