@@ -6,7 +6,7 @@ Whatever the profile, norms, softmax, embeddings and the schedulers' arithmetic 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from torch import nn
 
 from mmagic_adm.models.compiled import Run, compile_network, why_compile
 from mmagic_adm.networks.convolution import pack, why_not_packing
+from mmagic_adm.networks.precision import without_tensorfloat
 
 # Channels of a group of normalisation from which on the layout does not slow a CPU down.
 WIDE_GROUP = 8
@@ -128,25 +129,10 @@ def networks_of(model: nn.Module) -> list[Any]:
     return [part for part in model.modules() if hasattr(part, 'compute_in')]
 
 
-@contextlib.contextmanager
-def arithmetic_of(profile: Profile | None) -> Iterator[None]:
-    """While this lasts, products that are to be exact are float32's, not TensorFloat-32's."""
-    if profile is None or not profile.is_exact or not torch.cuda.is_available():
-        yield
-        return
-    matmul = torch.backends.cuda.matmul
-    before = matmul.allow_tf32
-    matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(
-            enabled=torch.backends.cudnn.enabled,
-            benchmark=torch.backends.cudnn.benchmark,
-            deterministic=torch.backends.cudnn.deterministic,
-            allow_tf32=False,
-        ):
-            yield
-    finally:
-        matmul.allow_tf32 = before
+def arithmetic_of(profile: Profile | None) -> contextlib.AbstractContextManager[None]:
+    """While this lasts, what is in float32 is exact, unless the profile rounds more than that."""
+    rounds = profile is not None and not profile.is_exact
+    return contextlib.nullcontext() if rounds else without_tensorfloat()
 
 
 def _exact(device: torch.device) -> Choice:
