@@ -201,6 +201,8 @@ def test_dist_test_starts_the_processes_on_one_machine_or_several():
         '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=8',
         str(TOOLS / 'test.py'), 'config.py', 'weights.pth', '--launcher', 'pytorch', '--resume',
     ]  # fmt: skip
+    released = in_shell(TOOLS / 'dist_test.sh', 'config.py', 8, '--resume', PYTHON='echo').stdout
+    assert released.split() == [word for word in alone.split() if word != 'weights.pth']
     places = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='first')
     several = in_shell(TOOLS / 'dist_test.sh', *arguments, PYTHON='echo', **places).stdout
     assert '--nnodes=2 --node-rank=1 --master-addr=first --master-port=29500' in several
@@ -218,6 +220,15 @@ def test_slurm_test_starts_torchrun_on_each_machine(fake_slurm):
     assert '--nnodes=2 --node-rank=1 --master-addr=n1 --master-port=20123' in result.stdout
     assert '--nproc-per-node=8' in result.stdout
     assert result.stdout.endswith('config.py weights.pth --launcher pytorch --resume\n')
+
+
+def test_slurm_test_needs_no_checkpoint(fake_slurm):
+    result = in_shell(
+        TOOLS / 'slurm_test.sh', 'gpu', 'fid', 'config.py', '--resume',
+        PATH=fake_slurm, PYTHON='echo',
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith('/test.py config.py --launcher pytorch --resume\n')
 
 
 def test_slurm_test_refuses_gpus_that_do_not_fill_machines(fake_slurm):
