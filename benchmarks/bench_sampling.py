@@ -12,6 +12,7 @@ count. Weights are random: they cost what trained ones cost.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import math
 import statistics
@@ -179,11 +180,16 @@ def inputs(model: Any, count: int) -> dict[str, Tensor]:
     return dict(x=x.to(device), t=timesteps.to(device).expand(count), labels=labels.to(device))
 
 
+def arithmetic(pair: Pair) -> contextlib.AbstractContextManager[None]:
+    """That of the profile; plain code has torch's own, as the original code had."""
+    return contextlib.nullcontext() if pair.profile is None else arithmetic_of(pair.profile)
+
+
 @torch.no_grad()
 def network_call(pair: Pair, batch: dict[str, Tensor]) -> Tensor:
     """What the U-Net says."""
     labels = {} if pair.unet.num_classes is None else dict(labels=batch['labels'])
-    with arithmetic_of(pair.profile):
+    with arithmetic(pair):
         return pair.unet(batch['x'], batch['t'], **labels)
 
 
@@ -193,7 +199,7 @@ def guided_step(pair: Pair, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | 
     if pair.classifier is None:
         return eps, None
     x = batch['x'].clone().requires_grad_()
-    with arithmetic_of(pair.profile):
+    with arithmetic(pair):
         score = log_probability(pair.classifier(x, batch['t']), batch['labels'])
         (gradient,) = torch.autograd.grad(score.sum(), x)
     return eps, gradient

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-from mmagic_adm.apis.command_line import run_tool
+from mmagic_adm.apis.command_line import run_tool, tool_parser
 from mmagic_adm.checkpoints import config_from_checkpoint, read_checkpoint, write_checkpoint
 from mmagic_adm.checkpoints.writing import WritableLayout
 
@@ -24,9 +24,7 @@ The first two write OUT and print its path; the last prints the config that the 
 
 def parse() -> argparse.ArgumentParser:
     """The arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('input', metavar='IN', help='path or URL of a checkpoint')
     parser.add_argument('output', metavar='OUT', nargs='?', type=Path, help='file to write')
     parser.add_argument('--to', choices=get_args(WritableLayout), help='layout of OUT')

@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from mmagic_adm.apis.command_line import run_tool
+from mmagic_adm.apis.command_line import run_tool, tool_parser
 from mmagic_adm.datasets.optional import require
 
 EXAMPLE = """examples:
@@ -23,9 +23,7 @@ says otherwise.
 
 def parse() -> argparse.ArgumentParser:
     """The arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument(
         '--model',
         default='adm-g_ddim25_digits-16x16',

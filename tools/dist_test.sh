@@ -1,35 +1,12 @@
 #!/usr/bin/env bash
 # Evaluates on several processes: a GPU each, or CPUs where there are no GPUs.
 #
-#   tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [options of tools/test.py]
+#   tools/dist_test.sh CONFIG [CHECKPOINT] PROCESSES [options of tools/test.py]
 #
 # such as
 #
 #   tools/dist_test.sh adm_ddim250_8xb32_imagenet-64x64 64x64_diffusion.pt 8 --resume
 #
-# On N machines, start it on each of them with NNODES=N, NODE_RANK from 0 to N-1, and MASTER_ADDR
-# the address of the first. PYTHON picks the interpreter.
-#
-# Exit codes: 2 for wrong usage, else those of torchrun.
-set -euo pipefail
-usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
-case ${1:-} in -h | --help) usage && exit 0 ;; esac
-if [[ $# -lt 3 || ! $3 =~ ^([1-9][0-9]*|gpu|cpu|auto)$ ]]; then
-    usage >&2
-    exit 2
-fi
-config=$1 checkpoint=$2 processes=$3
-shift 3
-root=$(cd "$(dirname "$0")/.." && pwd)
-
-if [ "${NNODES:-1}" = 1 ]; then
-    meeting=(--standalone)
-else
-    meeting=(
-        --nnodes="$NNODES" --node-rank="${NODE_RANK:?}"
-        --master-addr="${MASTER_ADDR:?}" --master-port="${MASTER_PORT:-29500}"
-    )
-fi
-PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} exec "${PYTHON:-python}" -m torch.distributed.run \
-    "${meeting[@]}" --nproc-per-node="$processes" \
-    "$root/tools/test.py" "$config" "$checkpoint" --launcher pytorch "$@"
+# Without CHECKPOINT it takes the released weights that the config names.
+source "$(dirname "$0")/_launch.sh"
+launch_processes test 2 "$@"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmagic_adm.apis.command_line import claim_file, run_tool, write_json
+from mmagic_adm.apis.command_line import claim_file, run_tool, tool_parser, write_json
 from mmagic_adm.evaluation import evaluate
 
 EXAMPLE = """example:
@@ -22,9 +22,7 @@ prints Inception Score, FID, sFID, Precision and Recall, one a line.
 
 def parse() -> argparse.ArgumentParser:
     """The arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('reference', help='reference batch (.npz or URL), or a folder of images')
     parser.add_argument('samples', help='sample batch (.npz), or a folder of images')
     network = parser.add_mutually_exclusive_group()

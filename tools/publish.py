@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from mmagic_adm.apis.command_line import run_tool
+from mmagic_adm.apis.command_line import run_tool, tool_parser
 from mmagic_adm.checkpoints.files import METADATA_KEY, written_whole
 from mmagic_adm.checkpoints.reading import read_document
 
@@ -26,9 +26,7 @@ tools/convert.py writes other layouts, with every bit of the weights.
 
 def parse() -> argparse.ArgumentParser:
     """The arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('checkpoint', type=Path, help='checkpoint of a training')
     parser.add_argument('out', type=Path, help='file to write, ending in .safetensors')
     parser.add_argument('--network', help="'unet' or 'classifier' (default: the one there is)")

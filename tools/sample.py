@@ -15,16 +15,19 @@ from mmagic_adm.apis.class_names import names_of_classes
 from mmagic_adm.apis.command_line import (
     add_config_options,
     add_profile_argument,
+    add_sampler_arguments,
     add_weight_arguments,
     changed_config,
+    chosen_sampler,
     chosen_weights,
-    number_or_spec,
     run_tool,
+    short_name,
+    tool_parser,
 )
 from mmagic_adm.apis.models import init_model
 from mmagic_adm.apis.pictures import as_pictures, trajectory_pictures
 from mmagic_adm.apis.sample_folder import SampleFolder
-from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches, scheduler_config
+from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
 from mmagic_adm.models import AblatedDiffusionModel, AblatedUpsamplingModel
 from mmagic_adm.models.low_res import BaseSamples, fit_to, read_low_res
 from mmagic_adm.models.sampling import Step
@@ -32,22 +35,20 @@ from mmagic_adm.models.sampling import Step
 EXAMPLE = """examples:
   python tools/sample.py adm-g_ddim25_digits-16x16 --labels 3,5,8 --num-samples 30
   python tools/sample.py adm-g_ddim25_8xb32_imagenet-64x64 --labels hamster,207 --num-samples 8
-  python tools/sample.py adm-g_ddim25_digits-16x16 --cfg-options \\
-      model.guidance.type=ClassifierGuidance model.guidance.interval='(500,1000)'
+  python tools/sample.py adm-g_ddim25_digits-16x16 --scheduler unipc --steps 10 \\
+      --cfg-options model.guidance.interval='(500,1000)'
 
 The first makes thirty digits with a small model that ships with the package: threes, fives and
 eights by turns, in outputs/adm-g_ddim25_digits-16x16, with a PNG for each, a contact sheet, and
 samples.npz. It prints the paths of the last two. Stopped by ctrl-C, the same command makes the
-rest; a larger --num-samples adds to what is there. The third guides in the noisier half of the
-steps alone.
+rest; a larger --num-samples adds to what is there. The third takes ten steps of another sampler,
+and guides in the noisier half of them alone.
 """
 
 
 def parse() -> argparse.ArgumentParser:
     """The arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('model', help='name of a config, or path of a config file')
     add_weight_arguments(parser)
     parser.add_argument(
@@ -63,8 +64,7 @@ def parse() -> argparse.ArgumentParser:
     parser.add_argument('--labels', help='classes by number or name, with commas between')
     parser.add_argument('--num-samples', type=int, help='how many images (default: one per label)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the first image (default: 0)')
-    parser.add_argument('--steps', help="how many steps, or a spec such as 'ddim25'")
-    parser.add_argument('--scheduler', help='ddpm, ddim, dpmsolver++, unipc, heun, euler, ...')
+    add_sampler_arguments(parser)
     parser.add_argument('--guidance-scale', type=float, help="default: the config's")
     parser.add_argument('--batch-size', type=int, default=8, help='images at a time (default: 8)')
     add_profile_argument(parser, 'exact')
@@ -83,7 +83,7 @@ def parse() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> Sequence[Path]:
     """Makes the samples that are missing from the folder; gives the .npz and the sheet."""
-    scheduler, weights = scheduler_config(arguments.scheduler), chosen_weights(arguments)
+    sampler, weights = chosen_sampler(arguments), chosen_weights(arguments)
     config = changed_config(arguments.model, arguments.cfg_options, ('model', 'weights'))
     model = init_model(config, arguments.device, weights, arguments.profile)
     small = base_samples(model, arguments)
@@ -96,10 +96,8 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
     if small is not None and count > available:
         raise ValueError(f'--base-samples holds {available} images; --num-samples is {count}')
 
-    name = arguments.model.rsplit('/', 1)[-1].removesuffix('.py')
-    folder = SampleFolder(
-        arguments.out or f'outputs/{name}', settings(arguments, labels), arguments.overwrite
-    )
+    out = arguments.out or f'outputs/{short_name(arguments.model)}'
+    folder = SampleFolder(out, settings(arguments, labels), arguments.overwrite)
     make(
         model,
         folder,
@@ -108,10 +106,9 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
         labels=labels,
         low_res=None if small is None else small.images,
         batch_size=arguments.batch_size,
-        num_inference_steps=number_or_spec(arguments.steps),
         classifier_scale=arguments.guidance_scale,
-        scheduler_kwargs=scheduler,
         return_trajectory=arguments.trajectory,
+        **sampler,
     )
     return folder.finish(count, names_of_classes(model.num_classes))
 

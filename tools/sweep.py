@@ -18,15 +18,18 @@ from tqdm import tqdm
 
 from mmagic_adm.apis.command_line import (
     add_config_options,
+    add_sampler_arguments,
     add_weight_arguments,
     changed_config,
+    chosen_sampler,
     chosen_weights,
-    number_or_spec,
     run_tool,
+    short_name,
+    tool_parser,
     write_json,
 )
 from mmagic_adm.apis.models import Weights, init_model
-from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches, scheduler_config
+from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
 from mmagic_adm.checkpoints.files import written_whole
 from mmagic_adm.evaluation import SampleEvaluator
 from mmagic_adm.evaluation.features import shared_extractor
@@ -37,8 +40,7 @@ from mmagic_adm.models.data_preprocessor import as_uint8
 EXAMPLE = """examples:
   python tools/sweep.py adm-g_ddim25_digits-16x16 --scales 0,1,2,4,8 --num-samples 300
   python tools/sweep.py adm-g_ddim25_8xb32_imagenet-64x64 --scales 0,0.5,1,2,4 \\
-      --num-samples 5000 --cfg-options \\
-      model.guidance.type=ClassifierGuidance model.guidance.every=2
+      --num-samples 5000 --cfg-options model.guidance.every=2
 
 The first samples the same 300 seeds at each scale, with a small model that ships with the package.
 It prints a table, and the paths of its numbers as JSON and of a plot, which are in
@@ -55,9 +57,7 @@ Row = dict[str, float]
 
 def parse() -> argparse.ArgumentParser:
     """The arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('model', help='name of a config, or path of a config file')
     parser.add_argument('--scales', required=True, help='guidance scales, with commas between')
     add_weight_arguments(parser)
@@ -71,8 +71,7 @@ def parse() -> argparse.ArgumentParser:
     parser.add_argument('--num-samples', type=int, default=1000, help='per scale (default: 1000)')
     parser.add_argument('--labels', help='classes by number or name (default: all by turns)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the first sample (default: 0)')
-    parser.add_argument('--steps', help="how many steps, or a spec such as 'ddim25'")
-    parser.add_argument('--scheduler', help='ddpm, ddim, dpmsolver++, unipc, heun, euler, ...')
+    add_sampler_arguments(parser)
     parser.add_argument(
         '--batch-size', type=int, default=50, help='samples at a time (default: 50)'
     )
@@ -94,7 +93,7 @@ def main(arguments: argparse.Namespace) -> Iterator[str | Path]:
     parts = ('model', 'weights', 'test_evaluator')
     config = changed_config(arguments.model, arguments.cfg_options, parts)
     weights = chosen_weights(arguments)
-    name = arguments.model.rsplit('/', 1)[-1].removesuffix('.py')
+    name = short_name(arguments.model)
     results = Results(
         Path(arguments.out or f'outputs/sweep_{name}'), settings(arguments), arguments.overwrite
     )
@@ -124,8 +123,7 @@ def measure(
         seed=arguments.seed,
         labels=chosen_labels(arguments, model),
         batch_size=arguments.batch_size,
-        num_inference_steps=number_or_spec(arguments.steps),
-        scheduler_kwargs=scheduler_config(arguments.scheduler),
+        **chosen_sampler(arguments),
     )
     with tqdm(desc='sampling', unit='step') as bar:
         for scale in scales:

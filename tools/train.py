@@ -12,9 +12,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from mmagic_adm.apis.command_line import RUN_PARTS, add_config_options, changed_config, run_tool
+from mmagic_adm.apis.command_line import add_run_arguments, run_config, run_tool, tool_parser
 from mmagic_adm.engine import last_checkpoint
-from mmagic_adm.registry import RUNNERS, SCOPE
+from mmagic_adm.registry import RUNNERS
 
 EXAMPLE = """example:
   python tools/train.py configs/digits/adm_1xb32_digits-16x16.py
@@ -27,11 +27,8 @@ on, to the same weights in the end. tools/dist_train.sh does the same on several
 
 def parse() -> argparse.ArgumentParser:
     """The arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='path of a config file, or name of one of the package')
-    parser.add_argument('--work-dir', help='where checkpoints and logs go (work_dirs/CONFIG)')
+    parser = tool_parser(__doc__, EXAMPLE)
+    add_run_arguments(parser, 'checkpoints and logs', 'train_dataloader.batch_size=8')
     parser.add_argument(
         '--resume', action='store_true', help='go on with the training that the work dir has'
     )
@@ -40,19 +37,12 @@ def parse() -> argparse.ArgumentParser:
         choices=['float16', 'bfloat16'],
         help='train in mixed precision (GPUs since 2020 have bfloat16)',
     )
-    add_config_options(parser, 'train_dataloader.batch_size=8')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what started the processes, where there are several (default: none)',
-    )
     return parser
 
 
 def main(arguments: argparse.Namespace) -> Iterator[Path]:
     """Runs the training loop; gives the last checkpoint."""
-    config = run_config(arguments)
+    config = training_config(arguments)
     claim_work_dir(config, arguments.resume)
     # By its class: the registry would look where the scope of this process points, not the config.
     runner = runner_class(config.runner_type).from_cfg(config)
@@ -75,19 +65,12 @@ def runner_class(name: str) -> Any:
     return found
 
 
-def run_config(arguments: argparse.Namespace) -> Config:
+def training_config(arguments: argparse.Namespace) -> Config:
     """The config with what the command line changes."""
-    config = changed_config(arguments.config, arguments.cfg_options, RUN_PARTS | {'runner_type'})
+    config = run_config(arguments, 'runner_type')
     if 'train_cfg' not in config:
         raise ValueError(f'{arguments.config} has no training: train_dataloader, train_cfg')
-    config.setdefault('default_scope', SCOPE)
     config.setdefault('runner_type', 'TrainingRunner')
-    config.work_dir = (
-        arguments.work_dir
-        or config.get('work_dir')
-        or str(Path('work_dirs') / Path(arguments.config).stem)
-    )
-    config.launcher = arguments.launcher
     if arguments.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.dtype = arguments.amp

@@ -1,6 +1,3 @@
 _base_ = ['./adm_ddpm250_8xb32_imagenet-128x128.py']
 
-model = dict(
-    diffusion_scheduler=dict(type='DDIMScheduler'),
-    num_inference_steps=250,
-)
+model = dict(diffusion_scheduler=dict(type='DDIMScheduler'))

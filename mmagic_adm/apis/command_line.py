@@ -27,10 +27,10 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.runner import FlexibleRunner, Runner
 
-from mmagic_adm.apis.sampling import is_out_of_memory
+from mmagic_adm.apis.sampling import is_out_of_memory, scheduler_config
 from mmagic_adm.checkpoints.files import written_whole
 from mmagic_adm.checkpoints.named_configs import find_config
-from mmagic_adm.registry import MODELS
+from mmagic_adm.registry import MODELS, SCOPE
 from mmagic_adm.version import __version__
 
 EXIT_CODES = {0: 'done', 1: 'an error', 2: 'wrong usage', 130: 'stopped by ctrl-C'}
@@ -45,6 +45,15 @@ RUN_PARTS = frozenset(
 
 # What the package raises; its messages say what to do. Anything else was not foreseen.
 _FORESEEN = (ValueError, RuntimeError, ArithmeticError, ImportError, OSError)
+
+
+def tool_parser(description: str | None, examples: str) -> argparse.ArgumentParser:
+    """A parser whose help begins with what the tool does, and ends in examples."""
+    return argparse.ArgumentParser(
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def run_tool(
@@ -133,6 +142,62 @@ def chosen_weights(arguments: argparse.Namespace) -> bool | str | dict[str, str]
     return arguments.checkpoint or True
 
 
+def add_sampler_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that :func:`chosen_sampler` reads."""
+    parser.add_argument('--scheduler', help='ddpm, ddim, dpmsolver++, unipc, heun, euler, ...')
+    parser.add_argument('--steps', help="how many steps, or a spec such as 'ddim25'")
+
+
+def chosen_sampler(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of ``infer`` that name another sampler or number of steps than the config."""
+    steps, scheduler = arguments.steps, scheduler_config(arguments.scheduler)
+    chosen = dict(
+        num_inference_steps=int(steps) if steps and steps.isdecimal() else steps,
+        scheduler_kwargs=scheduler,
+    )
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, results: str, example: str) -> None:
+    """The arguments that :func:`run_config` reads.
+
+    Args:
+        parser: The tool's arguments.
+        results: What goes into the work directory.
+        example: A change to the config.
+    """
+    parser.add_argument('config', help='path of a config file, or name of one of the package')
+    parser.add_argument('--work-dir', help=f'where {results} go (work_dirs/CONFIG)')
+    add_config_options(parser, example)
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes, where there are several (default: none)',
+    )
+
+
+def run_config(arguments: argparse.Namespace, own_part: str) -> Config:
+    """The config of a run of MMEngine's runner, with the command line's changes.
+
+    Args:
+        arguments: Those of :func:`add_run_arguments`.
+        own_part: What the tool reads of a config and the runner does not.
+    """
+    config = changed_config(arguments.config, arguments.cfg_options, RUN_PARTS | {own_part})
+    config.setdefault('default_scope', SCOPE)
+    config.work_dir = (
+        arguments.work_dir or config.get('work_dir') or f'work_dirs/{short_name(arguments.config)}'
+    )
+    config.launcher = arguments.launcher
+    return config
+
+
+def short_name(config: str) -> str:
+    """A config's name, given that or its path."""
+    return Path(config).name.removesuffix('.py')
+
+
 def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
     """The argument whose value :func:`changed_config` takes."""
     parser.add_argument(
@@ -159,12 +224,7 @@ def changed_config(name: str, options: Mapping[str, Any] | None, parts: Collecti
     for key in options or {}:
         _check_place(config, key, name, parts)
     config.merge_from_dict(dict(options or {}))
-    guidance = config.get('model', {}).get('guidance')
-    if isinstance(guidance, dict) and 'type' not in guidance:
-        raise ValueError(
-            f'{name} has no guidance of its own whose {" and ".join(guidance)} could be changed: '
-            'choose one too, such as model.guidance.type=ClassifierGuidance'
-        )
+    _complete_guidance(config.get('model', {}), name)
     return config
 
 
@@ -182,11 +242,6 @@ def write_json(path: Path, content: Any, overwrite: bool) -> None:
     text = json.dumps(content, indent=2)
     with written_whole(path, len(text), overwrite) as temporary:
         temporary.write_text(text)
-
-
-def number_or_spec(steps: str | None) -> int | str | None:
-    """A bare number of steps as a number."""
-    return int(steps) if steps and steps.isdecimal() else steps
 
 
 class _ConfigOptions(DictAction):
@@ -231,6 +286,19 @@ def _check_place(config: Config, key: str, name: str, parts: Collection[str]) ->
         else:
             raise ValueError(f'--cfg-options {key}: {place} of {name} is {node!r}, without parts')
         place = f'{place}.{part}'
+
+
+def _complete_guidance(model: Mapping[str, Any], name: str) -> None:
+    """Makes changes to guidance that a model has without saying so: that of its classifier."""
+    guidance = model.get('guidance')
+    if not isinstance(guidance, dict) or 'type' in guidance:
+        return
+    if not model.get('classifier'):
+        raise ValueError(
+            f'{name} has no guidance whose {" and ".join(guidance)} could be changed: choose some, '
+            'such as model.guidance.type=ClassifierFreeGuidance, or a config with a classifier'
+        )
+    guidance['type'] = 'ClassifierGuidance'
 
 
 def _check_argument(model: Mapping[str, Any], argument: str, key: str) -> None:

@@ -48,6 +48,8 @@ class SamplingLoop(TestLoop):
         evaluator: Config of the metrics, or the evaluator.
         fp16: Whether to sample under autocast.
         resume: Whether to go on with the samples that the work directory has.
+        sample_kwargs: Arguments of the model's ``infer`` besides the samples' seeds and labels,
+            such as ``num_inference_steps`` and ``scheduler_kwargs``.
 
     Attributes:
         dataset: All samples of the run.
@@ -61,6 +63,7 @@ class SamplingLoop(TestLoop):
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
         resume: bool = False,
+        sample_kwargs: dict | None = None,
     ) -> None:
         if dataloader.get('sampler', {}).get('round_up', True):
             raise ValueError(
@@ -75,6 +78,7 @@ class SamplingLoop(TestLoop):
             )
         self.dataset = dataset
         self.resume = resume
+        self.sample_kwargs = dict(sample_kwargs or {})
         self.shards = SampleShards(Path(runner.work_dir) / 'samples')
         self.samples_file: Path | None = None
         self._dataloader_config = dataloader
@@ -106,6 +110,7 @@ class SamplingLoop(TestLoop):
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Makes one batch, keeps it, and hands it to the metrics."""
         self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
+        data_batch['inputs']['sample_kwargs'] = self.sample_kwargs
         with autocast(enabled=self.fp16):
             outputs = self.runner.model.test_step(data_batch)
         self.shards.write(Shard.of(outputs))
@@ -137,6 +142,7 @@ class SamplingLoop(TestLoop):
             model={key: value for key, value in model.items() if key != 'pretrained_cfgs'},
             dataset={key: value for key, value in dataset.items() if key not in EXTENT},
             weights=fingerprint(self.runner.model),
+            sample_kwargs=self.sample_kwargs,
         )
 
     def _take_up_stored(self) -> set[int]:

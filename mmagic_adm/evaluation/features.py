@@ -14,7 +14,7 @@ from mmengine.device import get_device
 from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
-from mmagic_adm.evaluation.full_precision import full_float32
+from mmagic_adm.networks.precision import full_float32
 from mmagic_adm.registry import MODELS, SCOPE
 
 Features = dict[str, Tensor]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmagic_adm.evaluation.full_precision import full_float32
+from mmagic_adm.networks.precision import full_float32
 
 # Distances in memory at once: 2048 * 8192 * 4 bytes = 64 MiB.
 ROWS, COLUMNS = 2048, 8192

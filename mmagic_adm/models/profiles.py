@@ -21,6 +21,7 @@ from mmagic_adm.models.compiled import Run, compile_network, why_compile
 from mmagic_adm.networks.convolution import pack, why_not_packing
 from mmagic_adm.networks.deep_features import reused_deep_features
 from mmagic_adm.networks.network import ComputesIn, LaysOutChannelsLast, unwrapped
+from mmagic_adm.networks.precision import without_tensorfloat
 
 # Channels of a group of normalisation from which on the layout does not slow a CPU down.
 WIDE_GROUP = 8
@@ -152,21 +153,10 @@ def networks_of(part: nn.Module) -> list[nn.Module]:
     return [part] if any(True for _ in part.parameters()) else []
 
 
-@contextlib.contextmanager
-def arithmetic_of(profile: Profile | None) -> Iterator[None]:
-    """While this lasts, products that are to be exact are float32's, not TensorFloat-32's."""
-    if profile is None or not profile.is_exact or not torch.cuda.is_available():
-        yield
-        return
-    kinds: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
-    before = [kind.allow_tf32 for kind in kinds]
-    try:
-        for kind in kinds:
-            kind.allow_tf32 = False
-        yield
-    finally:
-        for kind, allowed in zip(kinds, before, strict=True):
-            kind.allow_tf32 = allowed
+def arithmetic_of(profile: Profile | None) -> contextlib.AbstractContextManager[None]:
+    """While this lasts, what is in float32 is exact, unless the profile rounds more than that."""
+    rounds = profile is not None and not profile.is_exact
+    return contextlib.nullcontext() if rounds else without_tensorfloat()
 
 
 def _exact(device: torch.device) -> Choice:

@@ -14,12 +14,11 @@ from tests.reference import REPOSITORY, load_manifest
 
 FOLDER = REPOSITORY / 'configs' / 'guided_diffusion'
 # Upsamplers have two sizes in their names, and their tests in tests/models; other guidance than the
-# first paper's has its tests in test_guidance_configs.py, and what takes fewer steps or pushes in
-# test_short_configs.py.
+# first paper's has its tests in test_guidance_configs.py.
 NAMES = sorted(
     path.stem
     for path in FOLDER.glob('adm*_dd*.py')
-    if path.stem.count('x') == 2 and not path.stem.startswith(('adm-ots', 'adm-pap', 'adm-g-'))
+    if path.stem.count('x') == 2 and not path.stem.startswith(('adm-ots', 'adm-pap'))
 )
 MMAGIC_FOLDER = pathlib.Path(mmagic.__file__).parent / '.mim' / 'configs' / 'guided_diffusion'
 

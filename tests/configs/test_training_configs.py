@@ -16,6 +16,11 @@ PATHS = sorted(
 )
 # Iterations that make a step: the paper's batches of these are of 2048 and 1024.
 ACCUMULATED = {'adm_8xb32_imagenet-64x64': 8, 'classifier_8xb32_imagenet-64x64': 4}
+# Learning rate and weight decay (ADM, tables 11 to 13), where they are not the usual ones.
+PUBLISHED_RATES = {
+    'adm_8xb32_imagenet-64x64': (3e-4, 0.0),
+    'classifier_8xb32_imagenet-64x64': (6e-4, 0.2),
+}
 # Steps of the optimiser (ADM, tables 11 to 13).
 PUBLISHED_STEPS = {
     'adm_8xb32_imagenet-64x64': 540_000,
@@ -89,6 +94,13 @@ def test_a_training_is_as_long_as_the_published_one(name, steps):
     config = Config.fromfile(FOLDERS[0] / f'{name}.py')
     accumulated = config.optim_wrapper.get('accumulative_counts', 1)
     assert config.train_cfg.max_iters == steps * accumulated
+
+
+@pytest.mark.parametrize('name', PUBLISHED_STEPS)
+def test_steps_are_as_large_as_the_published_ones(name):
+    usual = (3e-4, 0.05) if name.startswith('classifier') else (1e-4, 0.0)
+    optimizer = Config.fromfile(FOLDERS[0] / f'{name}.py').optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.weight_decay) == PUBLISHED_RATES.get(name, usual)
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)

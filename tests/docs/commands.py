@@ -20,12 +20,12 @@ from mmagic_adm.checkpoints.named_configs import find_config
 from tests.docs.pages import Command
 from tests.reference import REPOSITORY
 
-# Words of a launcher's command line before the config, and after it.
+# The tool that each process of a launcher runs, and how many words come before its config.
 LAUNCHERS = {
-    'dist_test.sh': ('test.py', 0, 2),
-    'dist_train.sh': ('train.py', 0, 1),
-    'slurm_test.sh': ('test.py', 2, 1),
-    'slurm_train.sh': ('train.py', 2, 0),
+    'dist_test.sh': ('test.py', 0),
+    'dist_train.sh': ('train.py', 0),
+    'slurm_test.sh': ('test.py', 2),
+    'slurm_train.sh': ('train.py', 2),
 }
 # Options that make a tool's run short; the last one of a kind counts.
 SHORT = {
@@ -73,13 +73,10 @@ def check_install(words: list[str]) -> None:
 
 def without_launcher(launcher: str, words: list[str]) -> tuple[Path, list[str]]:
     """The tool that each process of a launcher runs, with its arguments."""
-    tool, before, after = LAUNCHERS[launcher]
+    tool, before = LAUNCHERS[launcher]
     kept = words[before:]
-    if launcher == 'dist_test.sh':
-        kept = [*kept[:2], *kept[3:]]
-    elif launcher == 'dist_train.sh':
-        kept = [*kept[:1], *kept[2:]]
-    assert len(words) >= before + 1 + after
+    if launcher.startswith('dist'):
+        kept.remove(next(word for word in kept if word.isdecimal()))
     return REPOSITORY / 'tools' / tool, kept
 
 

@@ -235,9 +235,10 @@ def option_for_no_argument(folder, monkeypatch):
     return sample_with('model.guidence.scale=2')
 
 
-@provokes('… has no guidance of its own whose … could be changed')
+@provokes('… has no guidance whose … could be changed')
 def option_for_no_guidance(folder, monkeypatch):
-    return sample_with('model.guidance.scale=2')
+    change = ['--cfg-options', 'model.guidance.scale=2']
+    return run_here('sample.py', 'adm_ddim25_digits-16x16', *change).stderr
 
 
 @provokes('… is not in the … registry')

@@ -108,7 +108,7 @@ class TestImportanceSampling:
         torch.manual_seed(1)
         t, factors, noise = loss.draw(images)
         assert factors[t == t.max()].max() < 1 < factors[t == t.min()].min()
-        expected = loss.process.training_losses(self.network, images, t, noise)
+        expected = training_losses(loss.process, self.network, images, t, noise)
         torch.manual_seed(1)
         for name, value in loss(self.network, images, {}).items():
             torch.testing.assert_close(value, (expected[name] * factors).mean())

@@ -63,6 +63,17 @@ class TestExact:
         model.infer(seeds=0)
         assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
+    @pytest.mark.parametrize('profile', [None, 'exact', 'fast'])
+    def test_tensorfloat_is_for_those_who_round_anyway(self, profile, monkeypatch):
+        """What tools/test.py takes, what tools/sample.py takes, and what may be told to either."""
+        monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', True)
+        monkeypatch.setattr(profiles, '_cpu_has_bfloat16', lambda: True)
+        allowed = []
+        model = build_model(profile=profile)
+        model.infer(seeds=0, on_step=lambda step: allowed.append(torch.backends.cudnn.allow_tf32))
+        assert set(allowed) == {profile == 'fast'}
+        assert torch.backends.cudnn.allow_tf32
+
     def test_it_is_what_init_model_gives(self):
         assert init_model('adm_ddim25_digits-16x16').profile == 'exact'
 

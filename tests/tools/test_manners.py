@@ -19,7 +19,8 @@ from tests.tiny import build_model
 from tests.tools.running import TOOLS, examples_of, fail, parser_of, run_here, succeed
 
 PYTHON_TOOLS = sorted(path.name for path in TOOLS.glob('*.py'))
-SCRIPTS = sorted(path.name for path in TOOLS.glob('*.sh'))
+# A name that begins with an underscore is of what the others source.
+SCRIPTS = sorted(path.name for path in TOOLS.glob('[!_]*.sh'))
 EVERY_TOOL = pytest.mark.parametrize('tool', PYTHON_TOOLS)
 EVERY_SCRIPT = pytest.mark.parametrize('script', SCRIPTS)
 
@@ -142,14 +143,24 @@ class TestEveryScript:
         assert '#' not in ended.stdout
 
     @EVERY_SCRIPT
-    def test_wrong_usage_is_2_and_shows_the_help(self, script):
-        ended = in_shell(TOOLS / script)
+    @pytest.mark.parametrize('words', [[], ['gpu'], ['gpu', 'fid'], ['gpu', 'fid', '--resume']])
+    def test_wrong_usage_is_2_and_a_line(self, script, words):
+        ended = in_shell(TOOLS / script, *words)
         assert (ended.returncode, ended.stdout) == (2, '')
-        assert f'tools/{script} ' in ended.stderr
+        assert re.fullmatch(f'usage: tools/{script} .*CONFIG.*; --help says more\n', ended.stderr)
 
-    @pytest.mark.parametrize('script', ['dist_test.sh', 'dist_train.sh'])
-    def test_forgetting_the_number_of_processes_is_wrong_usage(self, script):
-        assert in_shell(TOOLS / script, 'config.py', '--resume', '--out').returncode == 2
+    @pytest.mark.parametrize(
+        'words',
+        [
+            ['dist_test.sh', 'config.py', 'weights.pth', '--resume'],
+            ['dist_test.sh', 'config.py', '--resume', '2'],
+            ['dist_train.sh', 'config.py', '--resume'],
+            ['dist_train.sh', 'config.py', 'weights.pth', '2'],
+        ],
+    )
+    def test_the_number_of_processes_has_its_place(self, words):
+        script, *others = words
+        assert in_shell(TOOLS / script, *others, PYTHON='echo').returncode == 2
 
     @EVERY_SCRIPT
     def test_its_example_calls_the_tool_as_the_tool_understands(self, script, fake_slurm):

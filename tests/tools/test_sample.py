@@ -203,6 +203,17 @@ class TestConfigOptions:
         assert abs(differences).max() < 2
         assert not np.array_equal(pixels, sampled(*GUIDED)[0])
 
+    def test_guidance_need_not_be_named_where_a_classifier_is_there(self, sampled):
+        named, _ = sampled(*IN_THE_NOISIER_HALF)
+        changes = [change for change in IN_THE_NOISIER_HALF if '.type=' not in change]
+        assert np.array_equal(sampled(*changes)[0], named)
+
+    def test_guidance_is_refused_where_there_is_none_to_change(self):
+        change = ['--cfg-options', 'model.guidance.every=2']
+        assert (
+            'adm_ddim25_digits-16x16 has no guidance whose every could be changed: choose some'
+        ) in fail('sample.py', 'adm_ddim25_digits-16x16', *change)
+
     def test_a_folder_made_with_others_is_refused(self, sampled):
         _, command = sampled(*GUIDED)
         assert succeed(*command) != ''
@@ -213,7 +224,6 @@ class TestConfigOptions:
     @pytest.mark.parametrize(
         ('changes', 'message'),
         [
-            (['model.guidance.scale=2'], 'has no guidance of its own whose scale could be changed'),
             (['modle.guidance.scale=2'], "'modle' is no part of .*; those are model"),
             (
                 ['model.guidence.scale=2'],

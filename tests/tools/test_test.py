@@ -98,6 +98,23 @@ def test_it_prints_the_figures_and_writes_them_where_it_is_told(run_arguments, t
     assert (tmp_path / 'work' / 'samples_5x8x8x3.npz').is_file()
 
 
+def test_another_sampler_takes_as_many_steps_as_it_is_told(run_arguments, tmp_path):
+    few = ['--cfg-options', 'test_dataloader.dataset.num_samples=5']
+    solver = ['--scheduler', 'dpmsolver++', '--steps', '3']
+    arguments = ['test.py', *run_arguments, *few, '--work-dir', tmp_path / 'work']
+    succeed(*arguments, *solver)
+    with np.load(tmp_path / 'work' / 'samples_5x8x8x3.npz') as arrays:
+        images, labels = arrays['arr_0'], arrays['arr_1']
+    expected = build_model().infer(
+        seeds=range(5),
+        labels=labels.tolist(),
+        num_inference_steps=3,
+        scheduler_kwargs=dict(type='DiffusersScheduler', type_='DPMSolverMultistepScheduler'),
+    )['samples']
+    assert np.abs((expected.permute(0, 2, 3, 1).numpy() + 1) * 127.5 - images).max() < 2
+    assert 'sample_kwargs.num_inference_steps: 3 there, None now' in fail(*arguments, '--resume')
+
+
 def test_the_work_directory_is_named_after_the_config(run_arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     succeed('test.py', *run_arguments, '--cfg-options', 'test_dataloader.dataset.num_samples=4')
@@ -109,6 +126,8 @@ def test_the_work_directory_is_named_after_the_config(run_arguments, tmp_path, m
     [
         (['--cfg-options', 'model.unet.model_channels=64'], 'does not fit'),
         (['--resume', '--cfg-options', 'test_cfg.type=TestLoop'], 'test_cfg of .* is a TestLoop'),
+        (['--steps', '3', '--cfg-options', 'test_cfg.type=TestLoop'], 'test_cfg of .* is a TestL'),
+        (['--scheduler', 'dddim'], "no scheduler is called 'dddim'"),
         (['--cfg-options', 'test_evaluator.reference=nowhere.npz'], 'nowhere.npz does not exist'),
     ],
 )
@@ -182,6 +201,8 @@ def test_dist_test_starts_the_processes_on_one_machine_or_several():
         '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=8',
         str(TOOLS / 'test.py'), 'config.py', 'weights.pth', '--launcher', 'pytorch', '--resume',
     ]  # fmt: skip
+    released = in_shell(TOOLS / 'dist_test.sh', 'config.py', 8, '--resume', PYTHON='echo').stdout
+    assert released.split() == [word for word in alone.split() if word != 'weights.pth']
     places = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='first')
     several = in_shell(TOOLS / 'dist_test.sh', *arguments, PYTHON='echo', **places).stdout
     assert '--nnodes=2 --node-rank=1 --master-addr=first --master-port=29500' in several
@@ -199,6 +220,15 @@ def test_slurm_test_starts_torchrun_on_each_machine(fake_slurm):
     assert '--nnodes=2 --node-rank=1 --master-addr=n1 --master-port=20123' in result.stdout
     assert '--nproc-per-node=8' in result.stdout
     assert result.stdout.endswith('config.py weights.pth --launcher pytorch --resume\n')
+
+
+def test_slurm_test_needs_no_checkpoint(fake_slurm):
+    result = in_shell(
+        TOOLS / 'slurm_test.sh', 'gpu', 'fid', 'config.py', '--resume',
+        PATH=fake_slurm, PYTHON='echo',
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith('/test.py config.py --launcher pytorch --resume\n')
 
 
 def test_slurm_test_refuses_gpus_that_do_not_fill_machines(fake_slurm):

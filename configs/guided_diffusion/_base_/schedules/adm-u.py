@@ -1,4 +1,4 @@
-# How the upsamplers were trained (ADM, table 12): as the networks that denoise, at their batch and
+# How the upsamplers were trained (ADM, table 13): as the networks that denoise, at their batch and
 # learning rate. Without small images to enlarge there is nothing to sample on the way.
 _base_ = ['./adm.py']
 

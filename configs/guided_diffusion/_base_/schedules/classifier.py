@@ -1,4 +1,4 @@
-# How the classifiers were trained (ADM, table 13): AdamW with weight decay, annealed to nothing
+# How the classifiers were trained (ADM, table 12): AdamW with weight decay, annealed to nothing
 # over the training, on batches of 256.
 _base_ = ['./runtime.py']
 

@@ -1,4 +1,0 @@
-# Guided in the middle half of the process, where it pays: half of the classifier's calls.
-_base_ = ['./adm-g_ddim25_8xb32_imagenet-256x256.py']
-
-model = dict(guidance=dict(type='ClassifierGuidance', interval=(250, 750)))

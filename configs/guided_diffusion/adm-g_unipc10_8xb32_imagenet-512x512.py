@@ -1,6 +1,0 @@
-_base_ = ['./adm-g_ddim25_8xb32_imagenet-512x512.py']
-
-model = dict(
-    diffusion_scheduler=dict(type='DiffusersScheduler', type_='UniPCMultistepScheduler'),
-    num_inference_steps=10,
-)

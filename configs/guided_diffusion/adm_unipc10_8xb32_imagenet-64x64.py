@@ -1,6 +1,0 @@
-_base_ = ['./adm_ddim250_8xb32_imagenet-64x64.py']
-
-model = dict(
-    diffusion_scheduler=dict(type='DiffusersScheduler', type_='UniPCMultistepScheduler'),
-    num_inference_steps=10,
-)
