@@ -14,7 +14,7 @@ import resource
 
 import torch
 
-from mmagic_adm.checkpoints.named_configs import find_config
+from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.datasets.pack import DataSample
 from mmagic_adm.registry import MODELS
 

@@ -18,10 +18,10 @@ from mmagic_adm.apis.command_line import (
     changed_config,
     claim_file,
     run_tool,
-    write_json,
 )
 from mmagic_adm.apis.models import model_config
 from mmagic_adm.engine import EvaluationRunner
+from mmagic_adm.files.whole import write_json
 
 EXAMPLE = """examples:
   python tools/test.py adm_ddim250_8xb32_imagenet-64x64

@@ -5,8 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from mmagic_adm.checkpoints.parts import kind_of
-from mmagic_adm.checkpoints.shapes import Shapes
+from mmagic_adm.checkpoints.formats import Shapes, kind_of
 from mmagic_adm.networks import CHANNEL_MULT
 
 # A tensor that each kind of layer has, and no other.

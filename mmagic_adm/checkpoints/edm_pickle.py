@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.files import truncated
+from mmagic_adm.files.whole import CheckpointError, truncated
 
 # Every such pickle names this module near its start. It is not part of EDM's files: each object
 # comes with the source of its class, which the function would run to rebuild the object.

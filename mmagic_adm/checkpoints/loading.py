@@ -1,16 +1,19 @@
 """Loading a network's weights: all of them, or none."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.logging import print_log
 from torch import nn
 
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.fit import compare, is_under, shortened, what_fits
-from mmagic_adm.checkpoints.reading import Layout, read_checkpoint
-from mmagic_adm.checkpoints.shapes import shapes_of
+from mmagic_adm.checkpoints.checkpoint import read_checkpoint
+from mmagic_adm.checkpoints.formats import Shapes, StateDict, shapes_of
+from mmagic_adm.checkpoints.parts import sort_into_parts
+from mmagic_adm.checkpoints.zoo import ZooEntry, entries_that_fit
+from mmagic_adm.files.whole import CheckpointError
+
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class LoadReport:
     """
 
     source: str
-    layout: Layout
+    layout: str
     loaded: int
     kept: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -42,7 +45,7 @@ def load_network(
     """Gives a network the weights in a file, whose tensors must be exactly the network's.
 
     Args:
-        network: An ADM network.
+        network: A network, of ADM's or any other.
         source: A path or a URL; see :func:`read_checkpoint`.
         prefix: What the file calls the network, where it holds several.
         ignore: Tensors, or modules, to leave as they are in the network, whether or not the file
@@ -58,23 +61,18 @@ def load_network(
     """
     if isinstance(ignore, str):
         raise TypeError(f'ignore is a list of names: [{ignore!r}]')
-    checkpoint = read_checkpoint(source, prefix, ema)
+    own = network.state_dict()
+    checkpoint = read_checkpoint(source, prefix, ema, like=own)
     if len(checkpoint.parts) > 1:
         parts = ', '.join(checkpoint.parts)
         raise CheckpointError(f'{source} holds {parts}: choose one with prefix=')
 
-    own, given = network.state_dict(), checkpoint.state_dict
+    given = checkpoint.state_dict
     for name in ignore:
         if not any(is_under(key, [name]) for key in (*own, *given)):
             raise ValueError(f'ignore names {name!r}, which neither {source} nor the network has')
-    state = {key: tensor for key, tensor in given.items() if not is_under(key, ignore)}
+    state = fitted(given, network, source, ignore)
     kept = {key: tensor for key, tensor in own.items() if is_under(key, ignore)}
-    mismatch = compare(shapes_of(state), shapes_of({k: own[k] for k in own if k not in kept}))
-    if mismatch:
-        raise CheckpointError(
-            f'{source} does not fit this {type(network).__name__}: {mismatch}; '
-            f'{what_fits(shapes_of(given))}'
-        )
     network.load_state_dict({**state, **kept})
     return _reported(
         LoadReport(
@@ -86,6 +84,82 @@ def load_network(
         ),
         network,
     )
+
+
+def fitted(
+    given: StateDict, network: nn.Module, source: str | Path, ignore: Sequence[str] = ()
+) -> StateDict:
+    """Those of a file's tensors that a network takes; refuses what is not exactly the network's.
+
+    Args:
+        given: The tensors, under the network's names.
+        network: The network, or a model of several.
+        source: What to call the file.
+        ignore: Tensors, or modules, that are looked for in neither.
+    """
+    own = network.state_dict()
+    state = {key: tensor for key, tensor in given.items() if not is_under(key, ignore)}
+    wanted = {key: tensor for key, tensor in own.items() if not is_under(key, ignore)}
+    mismatch = compare(shapes_of(state), shapes_of(wanted))
+    if mismatch:
+        raise CheckpointError(
+            f'{source} does not fit this {type(network).__name__}: {mismatch}; {_what_fits(given)}'
+        )
+    return state
+
+
+def compare(given: Shapes, wanted: Shapes) -> str:
+    """How a file's tensors differ from a network's, in words; nothing if they do not."""
+    differences = {
+        'missing': [key for key in wanted if key not in given],
+        'extra': [key for key in given if key not in wanted],
+        'of another shape': [
+            f'{key} {_written(given[key])} for {_written(shape)}'
+            for key, shape in wanted.items()
+            if key in given and given[key] != shape
+        ],
+    }
+    return '; '.join(
+        f'{len(names)} {what} ({shortened(names)})' for what, names in differences.items() if names
+    )
+
+
+def what_fits(given: Shapes) -> str:
+    """Says which network a file's tensors are of."""
+    configs = list(dict.fromkeys(map(_config_of, entries_that_fit(given))))
+    if configs:
+        return f'the file fits the network of {" or ".join(configs)}'
+    return 'no released network has these tensors; config_from_checkpoint() says what they make up'
+
+
+def shortened(names: Collection[str]) -> str:
+    """The first few of some names."""
+    shown = ', '.join(list(names)[:_SHOWN])
+    return f'{shown}, …' if len(names) > _SHOWN else shown
+
+
+def is_under(key: str, prefixes: Iterable[str]) -> bool:
+    """Whether a tensor's name is one of these, or lies below one."""
+    return any(key == prefix or key.startswith(f'{prefix}.') for prefix in prefixes)
+
+
+def _what_fits(given: StateDict) -> str:
+    """The same of each network in a state dict."""
+    networks = sort_into_parts(given).networks
+    said = [
+        f'{part}: {what_fits(shapes_of(state))}' if part else what_fits(shapes_of(state))
+        for part, state in networks.items()
+    ]
+    return '; '.join(said) or 'no ADM network is in it'
+
+
+def _written(shape: tuple[int, ...]) -> str:
+    return 'x'.join(map(str, shape)) or 'scalar'
+
+
+def _config_of(entry: ZooEntry) -> str:
+    changes = ', '.join(f'{name}={value!r}' for name, value in entry.overrides.items())
+    return f'configs/{entry.network}{" with " if changes else ""}{changes}'
 
 
 def _reported(report: LoadReport, network: nn.Module) -> LoadReport:

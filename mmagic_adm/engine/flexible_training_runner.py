@@ -10,6 +10,7 @@ from mmengine.runner import FlexibleRunner
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
+from mmagic_adm.checkpoints.runner import use_safe_loader
 from mmagic_adm.engine.sharding import reshard, unshard
 from mmagic_adm.registry import RUNNERS
 
@@ -37,7 +38,8 @@ class FlexibleTrainingRunner(FlexibleRunner):
         env_cfg: dict | None = None,
         **kwargs: Any,
     ) -> BaseStrategy:
-        """Joins the processes."""
+        """Joins the processes, and sets up how they read checkpoints."""
+        use_safe_loader()
         if launcher == 'none':
             raise ValueError(
                 'this config shares a network out among processes, and there is one: start them '

@@ -7,6 +7,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
 
+from mmagic_adm.checkpoints.runner import use_safe_loader
 from mmagic_adm.engine.processes import join_on_cpu
 from mmagic_adm.registry import RUNNERS
 
@@ -16,7 +17,8 @@ class TrainingRunner(Runner):
     """A runner that trains on GPUs, or on CPUs where there are none."""
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Sets up the processes."""
+        """Sets up the processes, and how they read checkpoints."""
+        use_safe_loader()
         join_on_cpu(self._launcher, env_cfg.get('dist_cfg', {}).get('timeout', 1800))
         super().setup_env(env_cfg)
 

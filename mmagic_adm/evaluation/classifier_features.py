@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from mmagic_adm.checkpoints.loading import load_network
 from mmagic_adm.evaluation.feature_extractor import FeatureExtractor, Features, Tap
+from mmagic_adm.files.pictures import as_images
 from mmagic_adm.registry import MODELS
 
 
@@ -41,7 +42,7 @@ class ClassifierFeatures(FeatureExtractor):
 
     def extract(self, images: Tensor) -> Features:
         """All kinds of features of the images."""
-        x = images.float() / 127.5 - 1
+        x = as_images(images)
         size = (self.network.image_size,) * 2
         if x.shape[2:] != size:
             x = F.interpolate(x, size, mode='bilinear', antialias=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mmagic_adm.checkpoints.download import fetch
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.reading import read_document
+from mmagic_adm.checkpoints.checkpoint import read_document
 from mmagic_adm.evaluation.feature_extractor import FeatureExtractor, Features, Tap
+from mmagic_adm.files.download import fetch
+from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.registry import MODELS
 
 WEIGHTS_URL = (
@@ -49,7 +49,7 @@ class InceptionFeatures(FeatureExtractor):
             raise ImportError(
                 'the Inception network is torch-fidelity\'s: pip install "mmagic-adm[evaluation]"'
             )
-        self.network = _build(read_document(fetch(weights))[0]['state_dict'], weights)
+        self.network = _build(read_document(fetch(weights)).state_dict, weights)
         self._spatial = Tap(self.network, 'Mixed_6d.branch1x1')
         self.freeze()
 

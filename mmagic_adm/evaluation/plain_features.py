@@ -7,8 +7,9 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmagic_adm.checkpoints.download import fetch
 from mmagic_adm.evaluation.feature_extractor import FeatureExtractor, Features
+from mmagic_adm.files.download import fetch
+from mmagic_adm.files.pictures import as_images
 from mmagic_adm.registry import MODELS
 
 
@@ -33,5 +34,5 @@ class PlainClassifierFeatures(FeatureExtractor):
 
     def extract(self, images: Tensor) -> Features:
         """All kinds of features; of grey images one channel says as much as three."""
-        pool = self.network.features(images[:, : self.channels].float() / 127.5 - 1)
+        pool = self.network.features(as_images(images[:, : self.channels]))
         return dict(pool=pool, logits=self.network.head(pool))

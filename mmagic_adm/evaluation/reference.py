@@ -14,17 +14,12 @@ from mmengine.dist import all_gather_object
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mmagic_adm.checkpoints.download import cache_directory, fetch
 from mmagic_adm.evaluation.feature_extractor import FeatureExtractor, shared
 from mmagic_adm.evaluation.fingerprint import fingerprint
 from mmagic_adm.evaluation.image_features import BATCH_SIZE, SetFeatures, look_at, statistics_of
-from mmagic_adm.evaluation.image_sets import (
-    IMAGES,
-    ImageBatch,
-    ImageFolder,
-    ImageSet,
-    write_batch,
-)
+from mmagic_adm.evaluation.image_sets import ImageBatch, ImageFolder, ImageSet
+from mmagic_adm.files.download import cache_directory, fetch
+from mmagic_adm.files.npz import IMAGES, write_batch
 
 # What the family's files call mean and covariance of each kind of features.
 STATISTICS = {'pool': ('mu', 'sigma'), 'spatial': ('mu_s', 'sigma_s')}

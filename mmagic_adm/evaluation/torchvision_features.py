@@ -7,10 +7,10 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmagic_adm.checkpoints.download import fetch
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.reading import read_document
+from mmagic_adm.checkpoints.checkpoint import read_document
 from mmagic_adm.evaluation.feature_extractor import FeatureExtractor, Features, Tap
+from mmagic_adm.files.download import fetch
+from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.registry import MODELS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -66,7 +66,7 @@ def _build(name: str, weights: str | Path) -> nn.Module:
         raise ValueError(f'{name!r} is none of the classifiers in torchvision.models')
     known = torchvision.models.get_model_weights(name)
     source = known[str(weights)].url if str(weights) in known.__members__ else weights
-    state = read_document(fetch(source))[0]['state_dict']
+    state = read_document(fetch(source)).state_dict
     network = torchvision.models.get_model(name, weights=None)
     try:
         network.load_state_dict(state)

@@ -12,9 +12,9 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmagic_adm.checkpoints.download import fetch
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.reading import read_document
+from mmagic_adm.checkpoints.checkpoint import read_document
+from mmagic_adm.files.download import fetch
+from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.registry import MODELS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -81,7 +81,7 @@ class TorchvisionClassifier(nn.Module):
     def _load(self, weights: str | Path) -> None:
         known = torchvision.models.get_model_weights(self.name)
         source = known[str(weights)].url if str(weights) in known.__members__ else weights
-        state = read_document(fetch(source))[0]['state_dict']
+        state = read_document(fetch(source)).state_dict
         if self.name.startswith('densenet'):  # released before its layers were renamed
             state = {re.sub(r'\.(norm|conv)\.(\d)\.', r'.\1\2.', k): v for k, v in state.items()}
         try:

@@ -1,6 +1,7 @@
 import torch
 
-from mmagic_adm.checkpoints.parts import kind_of, sort_into_parts
+from mmagic_adm.checkpoints.formats import kind_of
+from mmagic_adm.checkpoints.parts import sort_into_parts
 from tests.checkpoints.conftest import assert_same_tensors
 
 
@@ -8,7 +9,6 @@ def test_a_bare_network_is_one_part_without_a_name(unet_state):
     parts = sort_into_parts(unet_state)
     assert list(parts.networks) == ['']
     assert_same_tensors(parts.networks[''], unet_state)
-    assert not parts.mmagic_names
     assert not parts.others
 
 
@@ -19,7 +19,6 @@ def test_mmagics_combined_file_is_two_networks_in_openai_names(
     assert list(parts.networks) == ['unet', 'classifier']
     assert_same_tensors(parts.networks['unet'], unet_state)
     assert_same_tensors(parts.networks['classifier'], classifier_state)
-    assert parts.mmagic_names
 
 
 def test_distributed_trainings_prefix_is_taken_off(combined_state, unet_state):

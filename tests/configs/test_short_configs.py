@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine import MODELS
 
-from mmagic_adm.checkpoints.named_configs import find_config, model_names
+from mmagic_adm.checkpoints.zoo import find_config, model_names
 
 NAME = re.compile(
     r'(?P<variant>adm|adm-g|adm-g-half|adm-g-every2)_(?P<sampler>dpm|unipc|ddim)(?P<steps>\d+)_'

@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine import MODELS
 
-from mmagic_adm.checkpoints.download import BUNDLED, fetch
+from mmagic_adm.files.download import BUNDLED, fetch
 
 JUDGE = dict(
     type='PlainClassifierFeatures',

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmagic_adm.checkpoints.edm_names import adm_state_dict
+from mmagic_adm.checkpoints.edm import adm_state_dict
 from mmagic_adm.guidance.sample import SampleGuidance
 from mmagic_adm.models.denoisers import EDMPrecond
 from mmagic_adm.networks import ADMUNet

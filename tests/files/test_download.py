@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmagic_adm.checkpoints import CheckpointError, cache_directory, fetch, transfer
-from mmagic_adm.checkpoints.download import cached_path
+from mmagic_adm.files import CheckpointError, cache_directory, fetch, transfer
+from mmagic_adm.files.download import cached_path
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -9,8 +9,7 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.files import check_free_space, is_disk_full
+from mmagic_adm.files.whole import CheckpointError, check_free_space, is_disk_full
 
 # Seconds to connect in, and to wait for the next bytes.
 _TIMEOUT = (15.0, 60.0)

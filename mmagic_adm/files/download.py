@@ -1,4 +1,4 @@
-"""Having a checkpoint as a local file: paths as they are, URLs through a cache."""
+"""Having a file here: paths as they are, URLs through a cache."""
 
 import hashlib
 import os
@@ -9,14 +9,14 @@ from urllib.request import url2pathname
 import torch
 from filelock import FileLock
 
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.files import (
+from mmagic_adm.files.transfer import PartialFile, transfer
+from mmagic_adm.files.whole import (
+    CheckpointError,
+    check_content,
     check_hash_in_name,
     hash_in_name,
-    recognise_container,
     writing_failed,
 )
-from mmagic_adm.checkpoints.transfer import PartialFile, transfer
 
 CACHE_VARIABLE = 'MMAGIC_ADM_CACHE'
 BUNDLED = Path(__file__).parent.parent / 'bundled'
@@ -40,7 +40,7 @@ def cached_path(url: str) -> Path:
 
 
 def fetch(source: str | Path) -> Path:
-    """A checkpoint as a local file, whose content agrees with the hash in its name, if it has one.
+    """A local file, whose content agrees with the hash in its name, if it has one.
 
     Downloads show their progress, begin where one that was cut off stopped, and land in the cache
     only when complete. Processes that want the same file at once download it once.
@@ -87,7 +87,7 @@ def _bring(url: str, path: Path) -> None:
     for is_last_try in (False, True):
         transfer(url, partial)
         try:
-            recognise_container(partial.path, url)
+            check_content(partial.path, url)
             check_hash_in_name(partial.path, url)
         except CheckpointError:
             was_resumed = partial.was_resumed
