@@ -108,9 +108,10 @@ class _DictCalls(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
-        names = [ast.Constant(keyword.arg) for keyword in node.keywords]
-        if ast.unparse(node.func) != 'dict' or node.args or None in (n.value for n in names):
+        is_dict = isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args
+        if not is_dict or any(keyword.arg is None for keyword in node.keywords):
             raise ValueError('not a plain value')
+        names: list[ast.expr | None] = [ast.Constant(keyword.arg) for keyword in node.keywords]
         return ast.Dict(names, [keyword.value for keyword in node.keywords])
 
 
