@@ -64,7 +64,7 @@ class Checkpoint:
         """The state dict of each network, by what the file calls it."""
         if len(self.parts) == 1:
             return {self.parts[0]: self.state_dict}
-        return sort_into_parts(self.state_dict).networks
+        return sort_into_parts(self.state_dict)[0]
 
     @property
     def file_name(self) -> str:
@@ -109,23 +109,21 @@ def read_checkpoint(
     document = format_.read(path)
     tensors = _state_dict(document, ema)
     _check_tensors(tensors, source)
-    found = sort_into_parts(tensors, like)
-    if not found.networks:
+    networks, others = sort_into_parts(tensors, like)
+    if not networks:
         raise CheckpointError(
             f'{source} holds no {"such" if like else "ADM"} network: none of its {len(tensors)} '
             f'tensors {"has a name of one" if like else "embeds a timestep"}; the first are called '
             f'{", ".join(list(tensors)[:3]) or "nothing"}'
         )
-    chosen = found.networks
-    if prefix is not None:
-        chosen = _choose(found.networks, prefix, source, like)
-    others = {part: state for part, state in found.networks.items() if part not in chosen}
+    chosen = networks if prefix is None else _choose(networks, prefix, source, like)
+    not_chosen = {part: state for part, state in networks.items() if part not in chosen}
     return Checkpoint(
         state_dict=next(iter(chosen.values())) if len(chosen) == 1 else under_prefixes(chosen),
         layout=format_.layout,
         source=str(source),
         parts=tuple(chosen),
-        left_out=(*under_prefixes(others), *found.others),
+        left_out=(*under_prefixes(not_chosen), *others),
         metadata=document.meta,
     )
 
@@ -253,16 +251,16 @@ def _check_name(path: Path, layout: str) -> None:
 
 def _networks_in(state_dict: Mapping[str, Tensor], path: Path, layout: str) -> dict[str, StateDict]:
     """The networks in a state dict; what has none of ADM's is one of another family."""
-    found = sort_into_parts(state_dict)
-    if state_dict and not found.networks and layout != 'mmagic':
+    networks, others = sort_into_parts(state_dict)
+    if state_dict and not networks and layout != 'mmagic':
         return {'': dict(state_dict)}
-    if not found.networks or found.others:
-        strangers = ', '.join(list(found.others)[:3]) or 'nothing at all'
+    if not networks or others:
+        strangers = ', '.join(list(others)[:3]) or 'nothing at all'
         raise CheckpointError(
             f'cannot write {path}: these tensors belong to no ADM network: {strangers}'
-            f'{", …" if len(found.others) > 3 else ""} ({len(found.others)} of {len(state_dict)})'
+            f'{", …" if len(others) > 3 else ""} ({len(others)} of {len(state_dict)})'
         )
-    return found.networks
+    return networks
 
 
 def _standalone(tensor: Tensor) -> Tensor:

@@ -39,10 +39,6 @@ def is_edm_pickle(path: Path) -> bool:
 def read_edm_pickle(path: Path, map_location: Any = 'cpu') -> Any:
     """What a pickle of EDM's kind holds: tensors, numbers, text, and objects as their record.
 
-    Args:
-        path: The file.
-        map_location: As in :func:`torch.load`.
-
     Raises:
         CheckpointError: The file is damaged, or asks for anything else; nothing of it was run.
     """

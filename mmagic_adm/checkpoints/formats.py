@@ -11,6 +11,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 StateDict = dict[str, Tensor]
+# By what the file calls them.
+Networks = Mapping[str, StateDict]
+# What a file says about itself.
+Metadata = Mapping[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 Kind = Literal['unet', 'classifier']
 
@@ -61,9 +65,7 @@ class Format(ABC):
                 stay as it is while they are in use.
         """
 
-    def write(
-        self, path: Path, networks: Mapping[str, StateDict], metadata: Mapping[str, Any]
-    ) -> None:
+    def write(self, path: Path, networks: Networks, metadata: Metadata) -> None:
         """Writes networks, if ``is_written`` says so.
 
         Args:
@@ -77,7 +79,7 @@ class Format(ABC):
         raise NotImplementedError
 
 
-def under_prefixes(networks: Mapping[str, StateDict]) -> StateDict:
+def under_prefixes(networks: Networks) -> StateDict:
     """The tensors of networks in one dict, each under its network's name and a dot."""
     return {
         f'{part}.{key}' if part else key: tensor

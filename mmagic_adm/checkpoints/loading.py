@@ -21,6 +21,7 @@ class LoadReport:
     """What :func:`load_network` did.
 
     Args:
+        network: The network's class.
         source: The path or URL.
         layout: How the file was laid out.
         loaded: How many tensors the network was given.
@@ -28,11 +29,20 @@ class LoadReport:
         left_out: Those of the file that the network was not given.
     """
 
+    network: str
     source: str
     layout: str
     loaded: int
     kept: tuple[str, ...]
     left_out: tuple[str, ...]
+
+    def __str__(self) -> str:
+        said = f'{self.network}: {self.loaded} tensors loaded from {self.source}'
+        if self.kept:
+            said += f'; {len(self.kept)} kept as they were ({shortened(self.kept)})'
+        if self.left_out:
+            said += f'; {len(self.left_out)} of the file left out ({shortened(self.left_out)})'
+        return said
 
 
 def load_network(
@@ -74,16 +84,16 @@ def load_network(
     state = fitted(given, network, source, ignore)
     kept = {key: tensor for key, tensor in own.items() if is_under(key, ignore)}
     network.load_state_dict({**state, **kept})
-    return _reported(
-        LoadReport(
-            source=str(source),
-            layout=checkpoint.layout,
-            loaded=len(state),
-            kept=tuple(kept),
-            left_out=(*(key for key in given if key not in state), *checkpoint.left_out),
-        ),
-        network,
+    report = LoadReport(
+        network=type(network).__name__,
+        source=str(source),
+        layout=checkpoint.layout,
+        loaded=len(state),
+        kept=tuple(kept),
+        left_out=(*(key for key in given if key not in state), *checkpoint.left_out),
     )
+    print_log(str(report), logger='current')
+    return report
 
 
 def fitted(
@@ -145,7 +155,7 @@ def is_under(key: str, prefixes: Iterable[str]) -> bool:
 
 def _what_fits(given: StateDict) -> str:
     """The same of each network in a state dict."""
-    networks = sort_into_parts(given).networks
+    networks, _ = sort_into_parts(given)
     said = [
         f'{part}: {what_fits(shapes_of(state))}' if part else what_fits(shapes_of(state))
         for part, state in networks.items()
@@ -160,13 +170,3 @@ def _written(shape: tuple[int, ...]) -> str:
 def _config_of(entry: ZooEntry) -> str:
     changes = ', '.join(f'{name}={value!r}' for name, value in entry.overrides.items())
     return f'configs/{entry.network}{" with " if changes else ""}{changes}'
-
-
-def _reported(report: LoadReport, network: nn.Module) -> LoadReport:
-    said = [f'{type(network).__name__}: {report.loaded} tensors loaded from {report.source}']
-    if report.kept:
-        said.append(f'{len(report.kept)} kept as they were ({shortened(report.kept)})')
-    if report.left_out:
-        said.append(f'{len(report.left_out)} of the file left out ({shortened(report.left_out)})')
-    print_log('; '.join(said), logger='current')
-    return report

@@ -1,11 +1,9 @@
 """MMagic's checkpoints: those of a runner, with names of its own for a U-Net's tensors."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from mmagic_adm.checkpoints.formats import Kind, StateDict, kind_of, under_prefixes
+from mmagic_adm.checkpoints.formats import Kind, Metadata, Networks, kind_of, under_prefixes
 from mmagic_adm.checkpoints.torch_files import OpenAIFile, save
 
 # MMagic's U-Net and OpenAI's hold the same tensors under other names, one to one. Its classifier
@@ -36,9 +34,7 @@ class MMagicFile(OpenAIFile):
     layout = 'mmagic'
     marks = (MMAGIC_MARK,)
 
-    def write(
-        self, path: Path, networks: Mapping[str, StateDict], metadata: Mapping[str, Any]
-    ) -> None:
+    def write(self, path: Path, networks: Networks, metadata: Metadata) -> None:
         """Writes ADM's networks; MMagic has names for no others."""
         renamed = {}
         for part, state in networks.items():

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -13,27 +12,19 @@ from mmagic_adm.checkpoints.mmagic_files import MMAGIC_MARK, openai_name
 _MARK = 'time_embed.0.weight'
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a file's tensors were sorted into.
-
-    Args:
-        networks: State dicts in OpenAI's names, by what the file calls each ('' in a file that
-            is one network and nothing else).
-        others: Tensors that belong to no network.
-    """
-
-    networks: dict[str, StateDict]
-    others: StateDict
-
-
-def sort_into_parts(tensors: Mapping[str, Tensor], like: Collection[str] = ()) -> Parts:
+def sort_into_parts(
+    tensors: Mapping[str, Tensor], like: Collection[str] = ()
+) -> tuple[dict[str, StateDict], StateDict]:
     """Finds the networks in a state dict, wherever they lie and whichever names they use.
 
     Args:
         tensors: The state dict.
         like: Names of a network's tensors. Where it is none of ADM's, which are found by
             themselves, those of its kind are looked for instead.
+
+    Returns:
+        State dicts in OpenAI's names, by what the file calls each ('' in a file that is one network
+        and nothing else); and the tensors that belong to no network.
     """
     others = dict(tensors)
     is_of_another_family = like and not network_prefixes(like)
@@ -51,7 +42,7 @@ def sort_into_parts(tensors: Mapping[str, Tensor], like: Collection[str] = ()) -
     networks = {
         prefix.removeprefix('module.').removesuffix('.'): states[prefix] for prefix in prefixes
     }
-    return Parts(networks, others)
+    return networks, others
 
 
 def network_prefixes(keys: Iterable[str]) -> list[str]:

@@ -96,9 +96,9 @@ def _under_own_names(given: StateDict, model: nn.Module) -> StateDict:
     places: _Places = {'': model.state_dict()} | {
         f'{name}.': child.state_dict() for name, child in model.named_children()
     }
-    found = sort_into_parts(given)
+    networks, others = sort_into_parts(given)
     renamed: StateDict = {}
-    for part, state in found.networks.items():
+    for part, state in networks.items():
         place = _place(part, state, places)
         if place is None:
             print_log(
@@ -108,7 +108,7 @@ def _under_own_names(given: StateDict, model: nn.Module) -> StateDict:
             )
         else:
             renamed |= {place + key: tensor for key, tensor in state.items()}
-    return renamed | _by_names(found.others, places)
+    return renamed | _by_names(others, places)
 
 
 def _place(part: str, state: StateDict, places: _Places) -> str | None:
@@ -117,7 +117,12 @@ def _place(part: str, state: StateDict, places: _Places) -> str | None:
         return '' if kind_of(state) == kind_of(places['']) else None
     if part:
         return f'{part}.' if places.get(f'{part}.') else None
-    return min(places, key=lambda place: len(places[place].keys() ^ state.keys()))
+
+    def likeness(place: str) -> float:
+        names = places[place].keys()
+        return len(names & state.keys()) / len(names | state.keys())
+
+    return max(places, key=likeness)
 
 
 def _by_names(tensors: StateDict, places: _Places) -> StateDict:

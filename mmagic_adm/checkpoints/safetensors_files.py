@@ -1,7 +1,6 @@
 """Safetensors: the tensors of one network or more in OpenAI's names, and what the file says."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mmagic_adm.checkpoints.formats import Document, Format, StateDict, under_prefixes
+from mmagic_adm.checkpoints.formats import Document, Format, Metadata, Networks, under_prefixes
 from mmagic_adm.files.whole import truncated
 
 # Under this name safetensors' own metadata, which is flat text, holds ours as JSON.
@@ -41,9 +40,7 @@ class SafetensorsFile(Format):
             meta = {}
         return Document(tensors, meta if isinstance(meta, dict) else {})
 
-    def write(
-        self, path: Path, networks: Mapping[str, StateDict], metadata: Mapping[str, Any]
-    ) -> None:
+    def write(self, path: Path, networks: Networks, metadata: Metadata) -> None:
         """Writes networks under their prefixes."""
         described = {'format': 'pt', _METADATA_KEY: json.dumps(metadata)}
         save_file(under_prefixes(networks), path, described)

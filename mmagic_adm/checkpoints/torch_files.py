@@ -16,7 +16,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch.serialization import safe_globals
 
-from mmagic_adm.checkpoints.formats import Document, Format, StateDict
+from mmagic_adm.checkpoints.formats import Document, Format, Metadata, Networks
 from mmagic_adm.files.whole import CheckpointError, truncated
 
 _ZIP = b'PK\x03\x04'
@@ -57,9 +57,7 @@ class OpenAIFile(Format):
             meta = {**meta, 'config': recorded_model(meta['cfg'])}
         return Document(state_dict, meta if isinstance(meta, dict) else {}, others)
 
-    def write(
-        self, path: Path, networks: Mapping[str, StateDict], metadata: Mapping[str, Any]
-    ) -> None:
+    def write(self, path: Path, networks: Networks, metadata: Metadata) -> None:
         """Writes the only network, without its prefix."""
         if len(networks) > 1:
             raise ValueError(
@@ -117,12 +115,6 @@ class _DictCalls(ast.NodeTransformer):
 
 def unpickle(path: Path, map_location: Any = 'cpu', mmap: bool = False) -> Any:
     """What ``torch.save`` put into a file: tensors, plain Python, and MMEngine's log history.
-
-    Args:
-        path: The file.
-        map_location: As in :func:`torch.load`.
-        mmap: Whether to map the tensors from the file instead of reading them, where it allows
-            that. The file must then stay as it is while they are in use.
 
     Raises:
         CheckpointError: The file is damaged, or asks for code to be run; none of it was.
