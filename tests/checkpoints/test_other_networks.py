@@ -75,7 +75,7 @@ def test_a_runner_loads_every_layout(tmp_path, trained, fresh, runner, monkeypat
     model = model_of(fresh)
     for path in files_of(trained, tmp_path / 'files'):
         nn.init.zeros_(fresh.label.weight)
-        name = f'{runner.__name__} {path.name}'
+        name = f'{runner.__name__} {path.name} {id(model)}'
         work = dict(work_dir=str(tmp_path / 'work'), experiment_name=name, log_level='ERROR')
         runner(model, load_from=str(path), **work).load_or_resume()
         assert_same_tensors(dict(fresh.state_dict()), dict(trained.state_dict()))
