@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 from mmagic_adm.checkpoints import config_directory
 from mmagic_adm.datasets import ImageFolder, TrainingStream
 from mmagic_adm.engine import TrainingRunner
-from mmagic_adm.models.data_preprocessor import as_images
+from mmagic_adm.files.pictures import as_images
 from mmagic_adm.registry import MODELS
 
 CPU_NETWORK = dict(

@@ -21,9 +21,8 @@ from mmagic_adm.apis import init_model
 from mmagic_adm.apis.models import BUNDLED
 from mmagic_adm.checkpoints import config_directory
 from mmagic_adm.datasets.digits import digit_images, enlarge, load_scans
-from mmagic_adm.engine.evaluation_summary import contact_sheet
 from mmagic_adm.evaluation import RunningStatistics, frechet_distance, precision_recall
-from mmagic_adm.models.data_preprocessor import as_images, as_uint8
+from mmagic_adm.files.pictures import as_images, as_pictures, as_uint8, contact_sheet
 from mmagic_adm.networks.plain_classifier import PlainClassifier
 
 CONFIGS = sorted(path.stem for path in (config_directory() / 'digits').glob('*_ddim25_*.py'))
@@ -82,10 +81,12 @@ def main() -> None:
             if arguments.sheets:
                 arguments.sheets.mkdir(parents=True, exist_ok=True)
                 by_class = torch.cat([images[labels == label][:10] for label in range(10)])
-                contact_sheet(by_class).resize((720, 720), 0).save(arguments.sheets / f'{name}.png')
+                contact_sheet(as_pictures(by_class)).resize((720, 720), 0).save(
+                    arguments.sheets / f'{name}.png'
+                )
                 wrong = images[judge.labels(images) != labels]
                 if len(wrong):
-                    contact_sheet(wrong).save(arguments.sheets / f'{name}_wrong.png')
+                    contact_sheet(as_pictures(wrong)).save(arguments.sheets / f'{name}_wrong.png')
 
 
 def sample(model, labels: Tensor, seed: int, steps: str | None, scale: float | None) -> Tensor:

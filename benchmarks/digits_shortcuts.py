@@ -20,7 +20,7 @@ from digits_figures import BATCH, Judge, fid, images_of
 from mmagic_adm.apis import init_model
 from mmagic_adm.apis.sampling import scheduler_config
 from mmagic_adm.evaluation import precision_recall
-from mmagic_adm.models.data_preprocessor import as_uint8
+from mmagic_adm.files.pictures import as_uint8
 
 MODEL = 'adm-g_ddim25_digits-16x16'
 ROW = '{:34}{:>6}{:>7}{:>10}{:>8}{:>10}{:>8}{:>9}{:>8}'

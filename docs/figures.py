@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from mmagic_adm.apis import init_model, interpolate_seeds, reconstruct, sample, vary
-from mmagic_adm.apis.pictures import as_pictures
 from mmagic_adm.evaluation import PlainClassifierFeatures
+from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.guidance.assembly import build_guidance
 from mmagic_adm.models import AblatedDiffusionModel
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mmagic_adm.apis import init_model, sample
-from mmagic_adm.apis.pictures import as_pictures, contact_sheet
+from mmagic_adm.files.pictures import as_pictures, contact_sheet
 from mmagic_adm.guidance import GradientSource
 from mmagic_adm.registry import MODELS
 

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from mmagic_adm.apis import init_model, sample
-from mmagic_adm.apis.pictures import as_array, as_pictures
 from mmagic_adm.evaluation import evaluate, write_batch
+from mmagic_adm.files.pictures import as_array, as_pictures
 
 # The network whose features are compared. None is the Inception network of 2015, as in papers; it
 # is downloaded once, and needs `pip install "mmagic-adm[evaluation]"`.

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from mmagic_adm.apis import init_model, sample
-from mmagic_adm.apis.pictures import as_pictures, contact_sheet
+from mmagic_adm.files.pictures import as_pictures, contact_sheet
 
 # A U-Net and a noise-aware classifier. Weights come with the package here, and are downloaded for
 # models of other names. The model is on a GPU if there is one; device='cpu' says otherwise.

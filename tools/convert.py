@@ -7,11 +7,10 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 from mmagic_adm.apis.command_line import run_tool, tool_parser
 from mmagic_adm.checkpoints import config_from_checkpoint, read_checkpoint, write_checkpoint
-from mmagic_adm.checkpoints.writing import WritableLayout
+from mmagic_adm.checkpoints.checkpoint import writable_layouts
 
 EXAMPLE = """examples:
   python tools/convert.py 64x64_diffusion.pt 64x64_diffusion.safetensors --to safetensors
@@ -27,7 +26,7 @@ def parse() -> argparse.ArgumentParser:
     parser = tool_parser(__doc__, EXAMPLE)
     parser.add_argument('input', metavar='IN', help='path or URL of a checkpoint')
     parser.add_argument('output', metavar='OUT', nargs='?', type=Path, help='file to write')
-    parser.add_argument('--to', choices=get_args(WritableLayout), help='layout of OUT')
+    parser.add_argument('--to', choices=writable_layouts(), help='layout of OUT')
     parser.add_argument('--prefix', help="what IN calls the network to take: 'unet', 'classifier'")
     parser.add_argument(
         '--no-ema', action='store_true', help='take the trained weights, not their average'

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmagic_adm.apis.command_line import claim_file, run_tool, tool_parser, write_json
+from mmagic_adm.apis.command_line import claim_file, run_tool, tool_parser
 from mmagic_adm.evaluation import evaluate
+from mmagic_adm.files.whole import write_json
 
 EXAMPLE = """example:
   python tools/evaluate.py VIRTUAL_imagenet64_labeled.npz samples.npz --out figures.json

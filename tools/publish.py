@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from mmagic_adm.apis.command_line import run_tool, tool_parser
-from mmagic_adm.checkpoints.files import METADATA_KEY, written_whole
-from mmagic_adm.checkpoints.reading import read_document
+from mmagic_adm.checkpoints import write_checkpoint
+from mmagic_adm.checkpoints.checkpoint import read_document
 
 EXAMPLE = """example:
   python tools/publish.py work_dirs/adm_1xb32_digits-16x16/iter_5000.pth unet.safetensors
@@ -38,23 +36,27 @@ def main(arguments: argparse.Namespace) -> Iterator[Path]:
     """Reads, halves and writes; gives the file."""
     if arguments.out.suffix != '.safetensors':
         raise ValueError(f'{arguments.out} is to end in .safetensors, as that is what it will be')
-    document, _ = read_document(arguments.checkpoint)
-    networks = sorted({key.split('.')[0] for key in document['state_dict']})
+    state_dict = read_document(arguments.checkpoint).state_dict
+    networks = sorted({key.split('.')[0] for key in state_dict})
     network = arguments.network or networks[0]
     if network not in networks or (len(networks) > 1 and not arguments.network):
         raise ValueError(f'{arguments.checkpoint} holds {" and ".join(networks)}; give --network')
     tensors = {
         key.removeprefix(f'{network}.'): tensor.half() if tensor.is_floating_point() else tensor
-        for key, tensor in document['state_dict'].items()
+        for key, tensor in state_dict.items()
         if key.startswith(f'{network}.')
     }
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f'{key} has numbers too large for half precision')
-    described = json.dumps(dict(source=arguments.checkpoint.name))
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    with written_whole(arguments.out, size, arguments.overwrite) as temporary:
-        save_file(tensors, temporary, {'format': 'pt', METADATA_KEY: described})
+    write_checkpoint(
+        tensors,
+        arguments.out,
+        'safetensors',
+        arguments.overwrite,
+        metadata=dict(source=arguments.checkpoint.name),
+    )
+    size = sum(tensor.nbytes for tensor in tensors.values())
     print(f'{len(tensors)} tensors of {network}, {size / 1e6:.1f} MB')
     yield arguments.out
 

@@ -25,9 +25,10 @@ from mmagic_adm.apis.command_line import (
     tool_parser,
 )
 from mmagic_adm.apis.models import init_model
-from mmagic_adm.apis.pictures import as_pictures, trajectory_pictures
+from mmagic_adm.apis.pictures import trajectory_pictures
 from mmagic_adm.apis.sample_folder import SampleFolder
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
+from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.models import AblatedDiffusionModel, AblatedUpsamplingModel
 from mmagic_adm.models.low_res import BaseSamples, fit_to, read_low_res
 from mmagic_adm.models.sampling import Step

@@ -26,16 +26,15 @@ from mmagic_adm.apis.command_line import (
     run_tool,
     short_name,
     tool_parser,
-    write_json,
 )
 from mmagic_adm.apis.models import Weights, init_model
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
-from mmagic_adm.checkpoints.files import written_whole
 from mmagic_adm.evaluation import SampleEvaluator
 from mmagic_adm.evaluation.features import shared_extractor
 from mmagic_adm.evaluation.sample_metric import INCEPTION
+from mmagic_adm.files.pictures import as_uint8
+from mmagic_adm.files.whole import write_json, written_whole
 from mmagic_adm.models import AblatedDiffusionModel
-from mmagic_adm.models.data_preprocessor import as_uint8
 
 EXAMPLE = """examples:
   python tools/sweep.py adm-g_ddim25_digits-16x16 --scales 0,1,2,4,8 --num-samples 300

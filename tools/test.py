@@ -20,10 +20,10 @@ from mmagic_adm.apis.command_line import (
     run_config,
     run_tool,
     tool_parser,
-    write_json,
 )
 from mmagic_adm.apis.models import model_config
 from mmagic_adm.engine import EvaluationRunner
+from mmagic_adm.files.whole import write_json
 
 EXAMPLE = """examples:
   python tools/test.py adm_ddim250_8xb32_imagenet-64x64

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
-import json
 import logging
 import os
 import sys
@@ -28,8 +27,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import FlexibleRunner, Runner
 
 from mmagic_adm.apis.sampling import is_out_of_memory, scheduler_config
-from mmagic_adm.checkpoints.files import written_whole
-from mmagic_adm.checkpoints.named_configs import find_config
+from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.registry import MODELS, SCOPE
 from mmagic_adm.version import __version__
 
@@ -235,13 +233,6 @@ def claim_file(path: Path | None, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise ValueError(f'{path} exists; choose another --out, or --overwrite')
     path.parent.mkdir(parents=True, exist_ok=True)
-
-
-def write_json(path: Path, content: Any, overwrite: bool) -> None:
-    """Writes a file that is whole, or not there."""
-    text = json.dumps(content, indent=2)
-    with written_whole(path, len(text), overwrite) as temporary:
-        temporary.write_text(text)
 
 
 class _ConfigOptions(DictAction):

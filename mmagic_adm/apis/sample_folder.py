@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from mmagic_adm.apis.pictures import as_array, contact_sheet
-from mmagic_adm.checkpoints.files import written_whole
+from mmagic_adm.files.npz import LABELS, write_batch
+from mmagic_adm.files.pictures import as_array, contact_sheet, write_picture
+from mmagic_adm.files.whole import write_json
 
 SETTINGS = 'settings.json'
 SHEET_LIMIT = 256
@@ -50,9 +51,7 @@ class SampleFolder:
         if overwrite:
             self._empty()
         if not written.exists():
-            text = json.dumps(settings, indent=2)
-            with written_whole(written, len(text), overwrite=False) as temporary:
-                temporary.write_text(text)
+            write_json(written, settings, overwrite=False)
         self._check(json.loads(written.read_text()), settings)
 
     def missing(self, count: int) -> list[int]:
@@ -65,7 +64,7 @@ class SampleFolder:
         facts.add_text('seed', str(seed))
         if label is not None:
             facts.add_text('label', str(label))
-        _save_picture(self._file(index), picture, format='PNG', pnginfo=facts)
+        write_picture(self._file(index), picture, pnginfo=facts)
 
     def finish(self, count: int, class_names: Sequence[str] = ()) -> tuple[Path, Path]:
         """Writes the first ``count`` samples as one .npz, and as a contact sheet.
@@ -77,21 +76,15 @@ class SampleFolder:
             Paths of the .npz and of the sheet.
         """
         saved = [sample for i in range(count) if (sample := self._read(i)) is not None]
-        arrays = [as_array([sample.picture for sample in saved])]
-        if saved[0].label is not None:
-            arrays.append(np.array([sample.label for sample in saved]))
+        images = as_array([sample.picture for sample in saved])
+        labels = [sample.label for sample in saved if sample.label is not None]
         samples, sheet = self.path / 'samples.npz', self.path / 'sheet.png'
-        size = arrays[0].nbytes
-        with (
-            written_whole(samples, size, overwrite=True) as temporary,
-            temporary.open('wb') as file,
-        ):
-            np.savez(file, *arrays)
+        write_batch(samples, [images], len(saved), {LABELS: np.array(labels)} if labels else {})
 
         shown = saved[:SHEET_LIMIT]
         captions = [_caption(sample, class_names) for sample in shown]
         page = contact_sheet([sample.picture for sample in shown], captions)
-        _save_picture(sheet, page, format='PNG')
+        write_picture(sheet, page)
         return samples, sheet
 
     def save_trajectory(
@@ -99,8 +92,8 @@ class SampleFolder:
     ) -> None:
         """Writes a sample's way from noise: a strip, and an animation."""
         name = self._file(index).with_suffix('')
-        _save_picture(Path(f'{name}_trajectory.png'), strip, format='PNG')
-        _save_picture(
+        write_picture(Path(f'{name}_trajectory.png'), strip)
+        write_picture(
             Path(f'{name}_trajectory.gif'),
             frames[0],
             format='GIF',
@@ -143,9 +136,3 @@ def _caption(sample: SavedSample, class_names: Sequence[str]) -> str:
     if sample.label is None:
         return str(sample.seed)
     return class_names[sample.label] if class_names else str(sample.label)
-
-
-def _save_picture(path: Path, picture: Image.Image, **options: Any) -> None:
-    size = picture.width * picture.height * len(picture.getbands())
-    with written_whole(path, size, overwrite=True) as temporary:
-        picture.save(temporary, **options)

@@ -1,18 +1,25 @@
 """Formats in, formats out: checkpoints of this family, whoever wrote them, and the zoo of them."""
 
-from mmagic_adm.checkpoints.download import cache_directory, fetch
-from mmagic_adm.checkpoints.errors import CheckpointError
+from mmagic_adm.checkpoints.checkpoint import (
+    Checkpoint,
+    read_checkpoint,
+    register_format,
+    write_checkpoint,
+)
 from mmagic_adm.checkpoints.flag_config import config_from_flags
+from mmagic_adm.checkpoints.formats import Document, Format
 from mmagic_adm.checkpoints.inspection import Inspection, config_from_checkpoint
 from mmagic_adm.checkpoints.loading import LoadReport, load_network
-from mmagic_adm.checkpoints.reading import Checkpoint, read_checkpoint
 from mmagic_adm.checkpoints.runner import recognise_on_load, use_safe_loader
-from mmagic_adm.checkpoints.writing import write_checkpoint
 from mmagic_adm.checkpoints.zoo import ZooEntry, config_directory, find, zoo_names
+from mmagic_adm.files.download import cache_directory, fetch
+from mmagic_adm.files.whole import CheckpointError
 
 __all__ = [
     'Checkpoint',
     'CheckpointError',
+    'Document',
+    'Format',
     'Inspection',
     'LoadReport',
     'ZooEntry',
@@ -25,6 +32,7 @@ __all__ = [
     'load_network',
     'read_checkpoint',
     'recognise_on_load',
+    'register_format',
     'use_safe_loader',
     'write_checkpoint',
     'zoo_names',

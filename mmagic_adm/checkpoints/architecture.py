@@ -1,12 +1,13 @@
 """Reading a network's architecture off the names and shapes of its tensors."""
 
+import itertools
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from mmagic_adm.checkpoints.parts import kind_of
-from mmagic_adm.checkpoints.shapes import Shapes
+from mmagic_adm.checkpoints.formats import Shapes, kind_of
 from mmagic_adm.networks import CHANNEL_MULT
 
 # A tensor that each kind of layer has, and no other.
@@ -46,6 +47,21 @@ class Architecture:
         return tuple(image_size >> level for level in self.attending)
 
 
+class _Stage(NamedTuple):
+    """An entry of ``input_blocks``: its kinds of layers, and how many channels come out."""
+
+    layers: tuple[str, ...]
+    channels: int
+
+    @property
+    def attends(self) -> bool:
+        return 'attention' in self.layers
+
+
+# The stages of each level, finest first. The first of them leads into the level.
+_Levels = list[list[_Stage]]
+
+
 def read_architecture(shapes: Shapes) -> Architecture:
     """Reads the architecture of a U-Net, an upsampler or a classifier.
 
@@ -56,125 +72,81 @@ def read_architecture(shapes: Shapes) -> Architecture:
         LookupError: A tensor is missing that every such network has.
         ValueError: The tensors do not fall into levels.
     """
-    encoder = _Encoder(shapes)
-    plans = [plan for plan in encoder.possible_plans() if encoder.suits(plan)]
+    is_unet = kind_of(shapes) == 'unet'
+    stages = _read_stages(shapes)
+    # A stage without tensors is one that pools.
+    num_plain = sum('down' in stage.layers or not stage.layers for stage in stages[1:])
+    num_doubled = sum(
+        layers.count('residual') == 2 for layers in _layers_of(shapes, 'output_blocks')
+    )
+    if num_plain or is_unet:
+        counts = [(num_plain or num_doubled) + 1]
+    else:
+        counts = list(range(len(stages), 0, -1))
+    plans = [levels for count in counts if (levels := _cut(stages, count))]
     if not plans:
-        raise ValueError(f'its {len(encoder.stages)} input blocks do not fall into levels')
+        raise ValueError(f'its {len(stages)} input blocks do not fall into levels')
     width = shapes['time_embed.0.weight'][1]
-    family = [plan for plan in plans if encoder.multipliers(plan, width) in CHANNEL_MULT.values()]
-    plan = (family or plans)[0]
+    family = [plan for plan in plans if _multipliers(plan, width) in CHANNEL_MULT.values()]
+    levels = (family or plans)[0]
 
-    channels = encoder.channels_of_levels(plan)
+    channels = tuple(level[1].channels for level in levels)
     fields: dict[str, Any] = dict(
         model_channels=width,
-        num_res_blocks=plan.num_blocks,
-        channel_mult=encoder.multipliers(plan, width),
+        num_res_blocks=len(levels[0]) - 1,
+        channel_mult=_multipliers(levels, width),
         use_scale_shift_norm=(shapes['input_blocks.1.0.emb_layers.1.weight'][0] == 2 * channels[0]),
-        **encoder.resampling(),
     )
+    if num_plain:
+        convolves = any('down' in stage.layers for stage in stages)
+        fields |= dict(resblock_updown=False, conv_resample=convolves)
+    elif num_doubled or not is_unet:
+        fields |= dict(resblock_updown=True)
     ambiguous: tuple[str, ...] = ('num_res_blocks', 'channel_mult') if len(plans) > 1 else ()
-    if kind_of(shapes) == 'classifier':
-        fields |= _read_classifier(shapes, plan.num_levels)
-    else:
-        fields |= _read_unet(shapes)
+    fields |= _read_unet(shapes) if is_unet else _read_classifier(shapes, len(levels))
     if fields['type'] == 'ADMSuperResolutionUNet':
         ambiguous += ('type', 'in_channels')
-    return Architecture(fields, ambiguous, channels, encoder.attending(plan))
+    attending = tuple(n for n, level in enumerate(levels) if level[1].attends)
+    return Architecture(fields, ambiguous, channels, attending)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Levels of so many residual blocks each, and a stage that goes down between two."""
-
-    num_levels: int
-    num_blocks: int
-
-    def blocks_of(self, level: int) -> range:
-        """The stages of a level's residual blocks; stage 0 is the convolution at the start."""
-        first = 1 + level * (self.num_blocks + 1)
-        return range(first, first + self.num_blocks)
+def _read_stages(shapes: Shapes) -> list[_Stage]:
+    stages = [_Stage((), shapes['input_blocks.0.0.weight'][0])]
+    for n, layers in enumerate(_layers_of(shapes, 'input_blocks')[1:], start=1):
+        channels = stages[-1].channels
+        if 'residual' in layers:
+            channels = shapes[f'input_blocks.{n}.0.out_layers.3.weight'][0]
+        stages.append(_Stage(layers, channels))
+    return stages
 
 
-class _Encoder:
-    """The stages of ``input_blocks``, as layers and widths.
-
-    Args:
-        shapes: Shape of each tensor of the network.
-    """
-
-    def __init__(self, shapes: Shapes) -> None:
-        self.stages = _stages(shapes, 'input_blocks')
-        self.is_unet = kind_of(shapes) == 'unet'
-        self.num_doubled = sum(
-            stage.count('residual') == 2 for stage in _stages(shapes, 'output_blocks')
-        )
-        # A stage without tensors is one that pools.
-        self.num_plain = sum('down' in stage or not stage for stage in self.stages[1:])
-        self.channels = [shapes['input_blocks.0.0.weight'][0]]
-        for n, stage in enumerate(self.stages[1:], start=1):
-            is_residual = 'residual' in stage
-            self.channels.append(
-                shapes[f'input_blocks.{n}.0.out_layers.3.weight'][0]
-                if is_residual
-                else self.channels[-1]
-            )
-
-    def possible_plans(self) -> list[_Plan]:
-        """The ways to cut the stages into levels; one, where something tells their number."""
-        total = len(self.stages)
-        if self.num_plain:
-            counts = [self.num_plain + 1]
-        elif self.is_unet:
-            counts = [self.num_doubled + 1]
-        else:
-            counts = list(range(total, 0, -1))
-        return [_Plan(n, total // n - 1) for n in counts if total % n == 0 and total // n > 1]
-
-    def suits(self, plan: _Plan) -> bool:
-        """Whether each level is uniform, and what goes down only goes down."""
-        for level in range(plan.num_levels):
-            blocks = plan.blocks_of(level)
-            if len({(self.channels[n], 'attention' in self.stages[n]) for n in blocks}) > 1:
-                return False
-            down = blocks.stop
-            if down < len(self.stages) and (
-                'attention' in self.stages[down] or self.channels[down] != self.channels[down - 1]
-            ):
-                return False
-        return True
-
-    def channels_of_levels(self, plan: _Plan) -> tuple[int, ...]:
-        return tuple(self.channels[plan.blocks_of(n)[0]] for n in range(plan.num_levels))
-
-    def multipliers(self, plan: _Plan, width: int) -> tuple[float, ...]:
-        return tuple(
-            channels // width if channels % width == 0 else channels / width
-            for channels in self.channels_of_levels(plan)
-        )
-
-    def attending(self, plan: _Plan) -> tuple[int, ...]:
-        return tuple(
-            level
-            for level in range(plan.num_levels)
-            if 'attention' in self.stages[plan.blocks_of(level)[0]]
-        )
-
-    def resampling(self) -> dict[str, bool]:
-        """What changes the size; nothing is known of it where nothing does."""
-        if self.num_plain:
-            convolves = any('down' in stage for stage in self.stages)
-            return dict(resblock_updown=False, conv_resample=convolves)
-        return dict(resblock_updown=True) if self.num_doubled or not self.is_unet else {}
-
-
-def _stages(shapes: Shapes, blocks: str) -> list[list[str]]:
+def _layers_of(shapes: Shapes, blocks: str) -> list[tuple[str, ...]]:
     """The kinds of layers in each stage of ``input_blocks`` or ``output_blocks``, in order."""
     found: dict[int, dict[int, str]] = {}
     for key in shapes:
         match = re.fullmatch(rf'{blocks}\.(\d+)\.(\d+)\.(.+)', key)
         if match and match[3] in _LAYERS:
             found.setdefault(int(match[1]), {})[int(match[2])] = _LAYERS[match[3]]
-    return [list(found.get(n, {}).values()) for n in range(max(found, default=-1) + 1)]
+    return [tuple(found.get(n, {}).values()) for n in range(max(found, default=-1) + 1)]
+
+
+def _cut(stages: Sequence[_Stage], count: int) -> _Levels | None:
+    """So many levels of as many stages each, if each is uniform and what goes down only does so."""
+    length, rest = divmod(len(stages), count)
+    if rest or length < 2:
+        return None
+    levels = [list(stages[n : n + length]) for n in range(0, len(stages), length)]
+    are_uniform = all(len({(s.channels, s.attends) for s in level[1:]}) == 1 for level in levels)
+    only_go_down = all(
+        not level[0].attends and level[0].channels == before[-1].channels
+        for before, level in itertools.pairwise(levels)
+    )
+    return levels if are_uniform and only_go_down else None
+
+
+def _multipliers(levels: _Levels, width: int) -> tuple[float, ...]:
+    each = [level[1].channels for level in levels]
+    return tuple(n // width if n % width == 0 else n / width for n in each)
 
 
 def _read_unet(shapes: Shapes) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """EDM's network snapshots: the U-Net in them, as a state dict of ours."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from mmagic_adm.checkpoints.edm_names import adm_state_dict
-from mmagic_adm.checkpoints.edm_pickle import RecordedObject, read_edm_pickle
-from mmagic_adm.checkpoints.errors import CheckpointError
+from mmagic_adm.checkpoints.edm_pickle import RecordedObject, is_edm_pickle, read_edm_pickle
+from mmagic_adm.checkpoints.formats import Document, Format, StateDict
+from mmagic_adm.files.whole import CheckpointError
 
 # What EDM's files call the ADM U-Net, and the ways of calling it that are known here.
 _NETWORK = 'DhariwalUNet'
@@ -23,43 +25,66 @@ _FIXED = dict(
 )
 _DROPOUT = 0.1
 
+# EDM's layers around its blocks, and those of a block, which holds what here is a residual block
+# and the attention behind it.
+_AROUND = {
+    'map_layer0': 'time_embed.0',
+    'map_layer1': 'time_embed.2',
+    'map_label': 'label_emb',
+    'out_norm': 'out.0',
+    'out_conv': 'out.2',
+}
+_RESIDUAL = {
+    'norm0': 'in_layers.0',
+    'conv0': 'in_layers.2',
+    'affine': 'emb_layers.1',
+    'norm1': 'out_layers.0',
+    'conv1': 'out_layers.3',
+    'skip': 'skip_connection',
+}
+_ATTENTION = {'norm2': 'norm', 'qkv': 'qkv', 'proj': 'proj_out'}
+_BLOCK = re.compile(r'model\.((?:enc|dec)\.\d+x\d+_(?:conv|down|in\d|up|block\d+))\.')
 
-def read_edm(path: Path, map_location: Any = 'cpu') -> dict[str, Any]:
-    """The averaged weights in a snapshot of EDM's, in the form of a runner's checkpoint.
+# Its convolutions that change the size keep the filter that does so. ADM's takes the mean.
+_FILTER = 'resample_filter'
+_MEAN = torch.full((1, 1, 2, 2), 0.25)
 
-    Args:
-        path: The pickle.
-        map_location: As in :func:`torch.load`.
 
-    Returns:
-        ``state_dict``, of an ADM U-Net; and ``meta``, with what the file tells of its config and
-        of the preconditioning that the network was trained in.
+class EDMFile(Format):
+    """The averaged weights in a snapshot of EDM's, of an ADM U-Net.
 
-    Raises:
-        CheckpointError: The file is damaged, asks for code to be run, or is of another network.
+    What is read says of itself its config as far as the file tells it, and the preconditioning
+    that the network was trained in.
     """
-    content = read_edm_pickle(path, map_location)
-    average = content.get('ema') if isinstance(content, dict) else content
-    if not isinstance(average, RecordedObject):
-        held = ', '.join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise CheckpointError(f"{path} holds no network under the name 'ema', but {held}")
-    network = _network_in(average, path)
-    try:
-        state_dict = adm_state_dict(dict(_tensors(network, path)))
-    except ValueError as error:
-        raise CheckpointError(f'{path} holds a {_NETWORK} that is no ADM: {error}') from error
-    unet = dict(
-        _FIXED,
-        image_size=average.state.get('img_resolution'),
-        dropout=_dict_in(network, '_init_kwargs').get('dropout', _DROPOUT),
-    )
-    preconditioning = dict(type=average.class_name)
-    if 'sigma_data' in average.state:
-        preconditioning['sigma_data'] = average.state['sigma_data']
-    return dict(
-        state_dict=state_dict,
-        meta=dict(config=dict(unet=unet), preconditioning=preconditioning),
-    )
+
+    layout = 'edm'
+
+    def knows(self, path: Path, head: bytes) -> bool:
+        """Looks for the module that rebuilds EDM's objects."""
+        return head.startswith(b'\x80') and is_edm_pickle(path)
+
+    def read(self, path: Path, map_location: Any = 'cpu', mmap: bool = True) -> Document:
+        """Reads the tensors; other networks are refused by their names."""
+        content = read_edm_pickle(path, map_location)
+        average = content.get('ema') if isinstance(content, dict) else content
+        if not isinstance(average, RecordedObject):
+            is_dict = isinstance(content, dict)
+            held = ', '.join(map(str, content)) if is_dict else type(content).__name__
+            raise CheckpointError(f"{path} holds no network under the name 'ema', but {held}")
+        network = _network_in(average, path)
+        try:
+            state_dict = adm_state_dict(dict(_tensors(network, path)))
+        except ValueError as error:
+            raise CheckpointError(f'{path} holds a {_NETWORK} that is no ADM: {error}') from error
+        unet = dict(
+            _FIXED,
+            image_size=average.state.get('img_resolution'),
+            dropout=_dict_in(network, '_init_kwargs').get('dropout', _DROPOUT),
+        )
+        preconditioning = dict(type=average.class_name)
+        if 'sigma_data' in average.state:
+            preconditioning['sigma_data'] = average.state['sigma_data']
+        return Document(state_dict, dict(config=dict(unet=unet), preconditioning=preconditioning))
 
 
 def _network_in(average: RecordedObject, path: Path) -> RecordedObject:
@@ -108,3 +133,77 @@ def _children(module: RecordedObject) -> dict[str, Any]:
 def _dict_in(module: RecordedObject, name: str) -> dict[str, Any]:
     value = module.state.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def adm_state_dict(edm_state: Mapping[str, Tensor]) -> StateDict:
+    """The state dict of an ADM U-Net, from that of EDM's ``DhariwalUNet`` in its preconditioning.
+
+    The U-Net is one with ``use_new_attention_order=True`` and ``min_group_channels=4``.
+
+    Args:
+        edm_state: Tensors under EDM's names, in its order.
+
+    Raises:
+        ValueError: The tensors are not all of such a network.
+    """
+    layers = {f'model.{theirs}': ours for theirs, ours in _AROUND.items()} | _blocks(edm_state)
+    if not any('_block' in layer for layer in layers):
+        raise ValueError('its tensors are not called like those of a DhariwalUNet')
+    state, strangers = {}, []
+    for key, tensor in edm_state.items():
+        layer, _, kind = key.rpartition('.')
+        if layer not in layers or kind not in ('weight', 'bias', _FILTER):
+            strangers.append(key)
+        elif kind != _FILTER:
+            name = f'{layers[layer]}.{kind}'
+            state[name] = _laid_out(name, tensor)
+        elif tensor.shape != _MEAN.shape or not torch.equal(tensor.float(), _MEAN):
+            raise ValueError(f'{key} is not the mean of 2x2 pixels, by which ADM resamples')
+    if strangers:
+        raise ValueError(
+            f'ADM has no place for {len(strangers)} of its tensors, such as {strangers[0]}'
+        )
+    return state
+
+
+def _blocks(edm_keys: Collection[str]) -> dict[str, str]:
+    """Our name of each layer of a block, by EDM's.
+
+    EDM's blocks come in the order of ours, which are numbered by stages: a block is a stage, but
+    for those of the middle, which are one, and for one that goes up, which ends the stage before.
+    """
+    layers = {}
+    encoder = decoder = last = 0
+    for block in dict.fromkeys(match[1] for match in map(_BLOCK.match, edm_keys) if match):
+        attends = f'model.{block}.qkv.weight' in edm_keys
+        if block.endswith('_conv'):
+            layers[f'model.{block}'] = 'input_blocks.0.0'
+            continue
+        if block.startswith('enc.'):
+            encoder += 1
+            stage, place = f'input_blocks.{encoder}', 0
+        elif block.endswith(('_in0', '_in1')):
+            stage, place = 'middle_block', 2 * int(block[-1])
+        elif block.endswith('_up'):
+            stage, place = f'output_blocks.{decoder - 1}', last + 1
+        else:
+            stage, place = f'output_blocks.{decoder}', 0
+            decoder += 1
+        last = place + attends
+        layers |= {f'model.{block}.{k}': f'{stage}.{place}.{n}' for k, n in _RESIDUAL.items()}
+        layers |= {f'model.{block}.{k}': f'{stage}.{last}.{n}' for k, n in _ATTENTION.items()}
+    return layers
+
+
+def _laid_out(name: str, tensor: Tensor) -> Tensor:
+    """One tensor, from EDM's layout into that of ours which has this name."""
+    if name == 'label_emb.weight':
+        # A matrix that one-hot labels are multiplied with, against a row for each label.
+        return tensor.T.contiguous()
+    if '.qkv.' in name:
+        # (q, k, v) of one channel after another, against all of q before all of k before all of v.
+        tensor = tensor.unflatten(0, (-1, 3)).transpose(0, 1).flatten(0, 1)
+    if name.endswith(('.qkv.weight', '.proj_out.weight')):
+        # A convolution of pixels on a plane, against one of pixels in a row.
+        tensor = tensor.flatten(2)
+    return tensor

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.files import truncated
+from mmagic_adm.files.whole import CheckpointError, truncated
 
 # Every such pickle names this module near its start. It is not part of EDM's files: each object
 # comes with the source of its class, which the function would run to rebuild the object.
@@ -39,10 +38,6 @@ def is_edm_pickle(path: Path) -> bool:
 
 def read_edm_pickle(path: Path, map_location: Any = 'cpu') -> Any:
     """What a pickle of EDM's kind holds: tensors, numbers, text, and objects as their record.
-
-    Args:
-        path: The file.
-        map_location: As in :func:`torch.load`.
 
     Raises:
         CheckpointError: The file is damaged, or asks for anything else; nothing of it was run.

@@ -59,7 +59,7 @@ def config_from_flags(flags: str | Sequence[str]) -> dict[str, Any]:
 
     config: dict[str, Any] = {}
     if has_unet:
-        config['unet'] = _upsampler(values) if upsamples else _unet(values)
+        config['unet'] = _unet(values, upsamples)
         config['diffusion_scheduler'] = _scheduler(values)
         config['use_fp16'] = values['use_fp16']
     if classifies:
@@ -83,45 +83,39 @@ def _refuse(flags: Iterable[str], owner: str) -> None:
         raise ValueError(f'{names}: the original scripts of {owner} have no such flag')
 
 
-def _unet(values: Mapping[str, Any]) -> dict[str, Any]:
-    size, channel_mult = values['image_size'], values['channel_mult']
-    if not channel_mult:
-        channel_mult = _look_up(CHANNEL_MULT, size, 'image_size', 'or give --channel_mult')
-    return dict(
-        type='ADMUNet',
-        image_size=size,
-        channel_mult=channel_mult,
-        use_new_attention_order=values['use_new_attention_order'],
-        **_shared_by_unets(values, size, len(channel_mult)),
+def _unet(values: Mapping[str, Any], upsamples: bool) -> dict[str, Any]:
+    if upsamples:
+        size = values['large_size']
+        channel_mult = _look_up(_UPSAMPLER_CHANNEL_MULT, size, 'large_size')
+        own = dict(type='ADMSuperResolutionUNet')
+    else:
+        size, channel_mult = values['image_size'], values['channel_mult']
+        if not channel_mult:
+            channel_mult = _look_up(CHANNEL_MULT, size, 'image_size', 'or give --channel_mult')
+        new_order = values['use_new_attention_order']
+        own = dict(type='ADMUNet', use_new_attention_order=new_order)
+    same = (
+        'num_res_blocks',
+        'dropout',
+        'num_heads',
+        'num_head_channels',
+        'num_heads_upsample',
+        'use_scale_shift_norm',
+        'resblock_updown',
+        'use_checkpoint',
     )
-
-
-def _upsampler(values: Mapping[str, Any]) -> dict[str, Any]:
-    size = values['large_size']
-    channel_mult = _look_up(_UPSAMPLER_CHANNEL_MULT, size, 'large_size')
     return dict(
-        type='ADMSuperResolutionUNet',
+        own,
         image_size=size,
-        channel_mult=channel_mult,
-        **_shared_by_unets(values, size, len(channel_mult)),
-    )
-
-
-def _shared_by_unets(values: Mapping[str, Any], size: int, num_levels: int) -> dict[str, Any]:
-    return dict(
         in_channels=_IMAGE_CHANNELS,
         model_channels=values['num_channels'],
         out_channels=_IMAGE_CHANNELS * (2 if values['learn_sigma'] else 1),
-        num_res_blocks=values['num_res_blocks'],
-        attention_resolutions=_attended_sizes('attention_resolutions', values, size, num_levels),
+        channel_mult=channel_mult,
+        attention_resolutions=_attended_sizes(
+            'attention_resolutions', values, size, len(channel_mult)
+        ),
         num_classes=_NUM_CLASSES if values['class_cond'] else None,
-        dropout=values['dropout'],
-        num_heads=values['num_heads'],
-        num_head_channels=values['num_head_channels'],
-        num_heads_upsample=values['num_heads_upsample'],
-        use_scale_shift_norm=values['use_scale_shift_norm'],
-        resblock_updown=values['resblock_updown'],
-        use_checkpoint=values['use_checkpoint'],
+        **{name: values[name] for name in same},
     )
 
 

@@ -16,54 +16,52 @@ class Flag(NamedTuple):
     default: Any = None
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() in ('yes', 'true', 't', 'y', '1'):
-        return True
-    if text.lower() in ('no', 'false', 'f', 'n', '0'):
-        return False
-    raise ValueError('True or False')
+def _reader(convert: Callable[[str], Any], what: str) -> Callable[[str], Any]:
+    """What reads a value, and says what it should be where it is not."""
 
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError('a whole number') from None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError('a number') from None
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r'[1-9]\d*(,[1-9]\d*)*', text):
-        raise ValueError('feature-map sizes with commas between them, such as 32,16,8')
-    return tuple(map(int, text.split(',')))
-
-
-def _multipliers(text: str) -> tuple[float, ...]:
-    if not re.fullmatch(r'(\d+(\.\d+)?(,\d+(\.\d+)?)*)?', text):
-        raise ValueError('numbers with commas between them, such as 1,2,3,4, or nothing')
-    return tuple(float(part) if '.' in part else int(part) for part in text.split(',') if part)
-
-
-def _respacing(text: str) -> str:
-    if not re.fullmatch(r'((ddim)?[1-9]\d*|\d+(,\d+)+)?', text):
-        raise ValueError('a number of steps, ddim and a number, or counts such as 10,15,20')
-    return text
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(' or '.join(choices))
-        return text
+    def read(text: str) -> Any:
+        try:
+            return convert(text)
+        except (ValueError, KeyError):
+            raise ValueError(what) from None
 
     return read
 
+
+def _one_of(*choices: str) -> Callable[[str], Any]:
+    return _reader(lambda text: choices[choices.index(text)], ' or '.join(choices))
+
+
+def _matching(pattern: str, convert: Callable[[str], Any], what: str) -> Callable[[str], Any]:
+    def convert_match(text: str) -> Any:
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return convert(text)
+
+    return _reader(convert_match, what)
+
+
+_TRUTH = dict.fromkeys(('yes', 'true', 't', 'y', '1'), True)
+_TRUTH |= dict.fromkeys(('no', 'false', 'f', 'n', '0'), False)
+
+_boolean = _reader(lambda text: _TRUTH[text.lower()], 'True or False')
+_integer = _reader(int, 'a whole number')
+_number = _reader(float, 'a number')
+_sizes = _matching(
+    r'[1-9]\d*(,[1-9]\d*)*',
+    lambda text: tuple(map(int, text.split(','))),
+    'feature-map sizes with commas between them, such as 32,16,8',
+)
+_multipliers = _matching(
+    r'(\d+(\.\d+)?(,\d+(\.\d+)?)*)?',
+    lambda text: tuple(float(n) if '.' in n else int(n) for n in text.split(',') if n),
+    'numbers with commas between them, such as 1,2,3,4, or nothing',
+)
+_respacing = _matching(
+    r'((ddim)?[1-9]\d*|\d+(,\d+)+)?',
+    str,
+    'a number of steps, ddim and a number, or counts such as 10,15,20',
+)
 
 NETWORK_FLAGS = {
     'image_size': Flag(_integer, 64),

@@ -1,24 +1,36 @@
 """The config of a network, from nothing but its checkpoint."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmagic_adm.checkpoints.deduction import (
-    GIVEN,
-    READ,
-    RECORDED,
-    Fields,
-    deduce_network,
-    deduce_scheduler,
-)
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.parts import kind_of
-from mmagic_adm.checkpoints.reading import read_checkpoint
-from mmagic_adm.checkpoints.recorded import recorded_config
-from mmagic_adm.checkpoints.shapes import entries_that_fit, shapes_of
-from mmagic_adm.checkpoints.zoo import ZooEntry
+from mmagic_adm.checkpoints.architecture import Architecture, read_architecture
+from mmagic_adm.checkpoints.checkpoint import read_checkpoint
+from mmagic_adm.checkpoints.flag_config import config_from_flags
+from mmagic_adm.checkpoints.formats import Shapes, kind_of, shapes_of
+from mmagic_adm.checkpoints.loading import compare
+from mmagic_adm.checkpoints.zoo import ZooEntry, build_without_weights, entries_that_fit
+from mmagic_adm.files.whole import CheckpointError
+from mmagic_adm.registry import MODELS
+
+# Where a value is from.
+READ = 'read from the shapes'
+GIVEN = 'given by the caller'
+RECORDED = 'recorded in the file'
+DEFAULT = 'default'
+AMBIGUOUS = 'from the shapes, which leave room for other values'
+
+# Arguments that leave no trace in names and shapes.
+_OF_BOTH = ('image_size', 'dropout', 'num_heads', 'num_head_channels', 'use_new_attention_order')
+_OF_UNETS = ('num_heads_upsample', 'skip_rescale', 'class_dropout_prob', 'min_group_channels')
+
+# Most networks of the family halve the image down to so many pixels.
+_LAST_FEATURE_MAP = 8
+
+# Each argument's value, and where it is from.
+Fields = dict[str, tuple[Any, str]]
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ def config_from_checkpoint(
             the arguments given.
     """
     checkpoint = read_checkpoint(source, prefix)
-    recorded = recorded_config(checkpoint.metadata)
+    recorded = checkpoint.configs
     given = {'unet': unet or {}, 'classifier': classifier or {}}
 
     found: dict[str, Fields] = {}
@@ -100,36 +112,156 @@ def config_from_checkpoint(
         shapes = shapes_of(state)
         entries = _likeliest_first(entries_that_fit(shapes), checkpoint.file_name)
         fits[kind] = tuple(entry.name for entry in entries)
+        said = recorded.get(part or kind, {})
         try:
-            found[kind] = deduce_network(
-                shapes, given[kind], recorded.get(part or kind, {}), entries
-            )
+            found[kind] = _network(shapes, given[kind], said, entries)
         except ValueError as error:
             raise CheckpointError(f'{source}: {error}') from error
         if kind == 'unet':
-            found['diffusion_scheduler'] = deduce_scheduler(
-                found[kind],
-                diffusion_scheduler or {},
-                recorded.get('diffusion_scheduler', {}),
-                entries,
+            said = recorded.get('diffusion_scheduler', {})
+            found['diffusion_scheduler'] = _scheduler(
+                found[kind], diffusion_scheduler or {}, said, entries
             )
-    return Inspection(
-        source=str(source),
-        layout=checkpoint.layout,
-        config={
-            part: {name: value for name, (value, _) in fields.items()}
-            for part, fields in found.items()
-        },
-        origins={
-            f'{part}.{name}': origin
-            for part, fields in found.items()
-            for name, (_, origin) in fields.items()
-        },
-        fits=fits,
-    )
+    values = {
+        part: {name: value for name, (value, _) in fields.items()} for part, fields in found.items()
+    }
+    origins = {
+        f'{part}.{name}': origin
+        for part, fields in found.items()
+        for name, (_, origin) in fields.items()
+    }
+    return Inspection(str(source), checkpoint.layout, values, origins, fits)
 
 
 def _likeliest_first(entries: Sequence[ZooEntry], file_name: str) -> list[ZooEntry]:
     """The entries of a file of this name, if there are any; else all."""
     named = [entry for entry in entries if entry.url and entry.url.endswith(f'/{file_name}')]
     return named or list(entries)
+
+
+def _network(
+    shapes: Shapes,
+    given: Mapping[str, Any],
+    recorded: Mapping[str, Any],
+    entries: Sequence[ZooEntry],
+) -> Fields:
+    """The config of the network that has these tensors.
+
+    Args:
+        shapes: Shape of each tensor, in OpenAI's names.
+        given: Arguments that the caller knows.
+        recorded: Arguments that the file says of itself.
+        entries: The zoo's entries with these tensors, likeliest first.
+
+    Raises:
+        ValueError: There is no such network, or not with the arguments given.
+    """
+    try:
+        architecture = read_architecture(shapes)
+    except LookupError as error:
+        raise ValueError(f'the tensors are of no ADM network: there is no {error}') from error
+    if not str(recorded.get('type', 'ADM')).startswith('ADM'):
+        # The config of another toolbox, which calls its arguments otherwise.
+        recorded = {}
+    type_ = given.get('type', architecture.fields['type'])
+    defaults = _constructor_defaults(type_)
+    for name in given:
+        if name != 'type' and name not in defaults:
+            raise ValueError(f'{type_} has no argument {name!r}; it has {", ".join(defaults)}')
+    ambiguous = {name: architecture.fields[name] for name in architecture.ambiguous}
+    traceless = _OF_BOTH if type_ == 'ADMClassifier' else (*_OF_BOTH, *_OF_UNETS)
+    left_open = (*traceless, *ambiguous)
+
+    # Who comes later knows better.
+    fields = (
+        _from({name: defaults[name] for name in traceless}, DEFAULT)
+        | _from(_family_defaults(architecture), DEFAULT)
+        | _from(ambiguous, AMBIGUOUS)
+        | _zoo_fields(entries, defaults, left_open)
+        | _from({name: recorded[name] for name in left_open if name in recorded}, RECORDED)
+        | _from({k: v for k, v in architecture.fields.items() if k not in ambiguous}, READ)
+        | _from(given, GIVEN)
+    )
+    if 'attention_resolutions' not in fields:
+        # The levels that attend are read; their size is not, where that of the image is not.
+        size, origin = fields['image_size']
+        if origin != READ:
+            origin = f'read as levels; their sizes are those of image_size = {size}'
+        fields['attention_resolutions'] = (architecture.attention_resolutions(size), origin)
+    if fields.get('class_dropout_prob', (0.0,))[0] > 0 and fields['num_classes'][1] == READ:
+        # A network that drops labels has a null class, which is not counted.
+        with_null = fields['num_classes'][0]
+        fields['num_classes'] = (with_null and with_null - 1, READ)
+    _check(shapes, {name: value for name, (value, _) in fields.items()})
+    return {name: fields[name] for name in ('type', *defaults) if name in fields}
+
+
+def _scheduler(
+    unet: Fields,
+    given: Mapping[str, Any],
+    recorded: Mapping[str, Any],
+    entries: Sequence[ZooEntry],
+) -> Fields:
+    """The config of the scheduler of a U-Net, from the same."""
+    defaults = config_from_flags('')['diffusion_scheduler']
+    fields = _from(defaults, DEFAULT)
+    described = next((entry for entry in entries if entry.flags), None)
+    if described is not None:
+        flags = config_from_flags(described.flags or '')['diffusion_scheduler']
+        fields |= _from(flags, f'the zoo: {described.name}')
+    if unet['out_channels'][0] == 2 * unet['in_channels'][0]:
+        fields['variance_type'] = ('learned_range', READ)
+    said = {name: recorded[name] for name in defaults if name in recorded}
+    return fields | _from(said, RECORDED) | _from(given, GIVEN)
+
+
+def _from(values: Mapping[str, Any], origin: str) -> Fields:
+    return {name: (value, origin) for name, value in values.items()}
+
+
+def _constructor_defaults(type_: str) -> dict[str, Any]:
+    """The arguments of a network's class, all of which but image_size have a default."""
+    cls = MODELS.get(type_)
+    if cls is None:
+        raise ValueError(f'no network is called {type_!r}')
+    parameters = inspect.signature(cls).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def _family_defaults(architecture: Architecture) -> dict[str, Any]:
+    """What is likeliest for a network of this family."""
+    attended = [architecture.level_channels[level] for level in (*architecture.attending, -1)]
+    head_channels = next(
+        width for width in (64, 32, 16, 8, 4, 2, 1) if all(n % width == 0 for n in attended)
+    )
+    return dict(
+        image_size=_LAST_FEATURE_MAP << (architecture.num_levels - 1),
+        num_head_channels=head_channels,
+    )
+
+
+def _zoo_fields(
+    entries: Sequence[ZooEntry], defaults: Mapping[str, Any], names: Sequence[str]
+) -> Fields:
+    """What the zoo's entries say; where they differ, what the first says, and who disagrees."""
+    if not entries:
+        return {}
+    configs = {e.name: {**defaults, **next(iter(e.network_configs().values()))} for e in entries}
+    first = entries[0].name
+    fields: Fields = {}
+    for name in names:
+        value = configs[first][name]
+        others = [entry for entry, config in configs.items() if config[name] != value]
+        doubt = f', unlike {", ".join(others)}, which fits too' if others else ''
+        fields[name] = (value, f'the zoo: {first}{doubt}')
+    return fields
+
+
+def _check(shapes: Shapes, config: Mapping[str, Any]) -> None:
+    try:
+        network = build_without_weights(config)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    mismatch = compare(shapes, shapes_of(network.state_dict()))
+    if mismatch:
+        raise ValueError(f'the tensors are not those of the nearest {config["type"]}: {mismatch}')

@@ -1,52 +1,66 @@
 """The networks that a file's tensors make up, in OpenAI's names whoever wrote the file."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor
 
-from mmagic_adm.checkpoints.key_names import is_mmagic_unet, network_prefixes, openai_name
+from mmagic_adm.checkpoints.formats import StateDict
+from mmagic_adm.checkpoints.mmagic_files import MMAGIC_MARK, openai_name
 
-StateDict = dict[str, Tensor]
-Kind = Literal['unet', 'classifier']
+# Every network of the family embeds the timestep, so this tensor marks where one begins.
+_MARK = 'time_embed.0.weight'
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a file's tensors were sorted into.
+def sort_into_parts(
+    tensors: Mapping[str, Tensor], like: Collection[str] = ()
+) -> tuple[dict[str, StateDict], StateDict]:
+    """Finds the networks in a state dict, wherever they lie and whichever names they use.
 
     Args:
-        networks: State dicts in OpenAI's names, by what the file calls each ('' in a file that
-            is one network and nothing else).
-        mmagic_names: Whether a network was under MMagic's names.
-        others: Tensors that belong to no network.
+        tensors: The state dict.
+        like: Names of a network's tensors. Where it is none of ADM's, which are found by
+            themselves, those of its kind are looked for instead.
+
+    Returns:
+        State dicts in OpenAI's names, by what the file calls each ('' in a file that is one network
+        and nothing else); and the tensors that belong to no network.
     """
-
-    networks: dict[str, StateDict]
-    mmagic_names: bool
-    others: StateDict
-
-
-def sort_into_parts(tensors: Mapping[str, Tensor]) -> Parts:
-    """Finds the networks in a state dict, wherever they lie and whichever names they use."""
     others = dict(tensors)
-    prefixes = network_prefixes(tensors)
+    is_of_another_family = like and not network_prefixes(like)
+    prefixes = [] if is_of_another_family else network_prefixes(tensors)
+    prefixes = prefixes or prefixes_of(like, tensors)
     states: dict[str, StateDict] = {}
     # Longest first: what lies under 'unet_ema.' is not also part of a network at the top.
     for prefix in sorted(prefixes, key=len, reverse=True):
         keys = [key for key in others if key.startswith(prefix)]
-        states[prefix] = {key.removeprefix(prefix): others.pop(key) for key in keys}
-    mmagic_names = {prefix for prefix, state in states.items() if is_mmagic_unet(state)}
-    for prefix in mmagic_names:
-        states[prefix] = {openai_name(key): tensor for key, tensor in states[prefix].items()}
+        state = {key.removeprefix(prefix): others.pop(key) for key in keys}
+        if MMAGIC_MARK in state:
+            state = {openai_name(key): tensor for key, tensor in state.items()}
+        states[prefix] = state
     # Distributed training puts a prefix of its own before the part's.
     networks = {
         prefix.removeprefix('module.').removesuffix('.'): states[prefix] for prefix in prefixes
     }
-    return Parts(networks, bool(mmagic_names), others)
+    return networks, others
 
 
-def kind_of(state: Mapping[str, object]) -> Kind:
-    """Whether a network's state dict, in OpenAI's names, is a U-Net's or a classifier's."""
-    return 'unet' if any(key.startswith('output_blocks.') for key in state) else 'classifier'
+def network_prefixes(keys: Iterable[str]) -> list[str]:
+    """The prefixes, dot included, under which ADM's networks lie in a state dict, in its order."""
+    return [
+        key.removesuffix(mark)
+        for key in keys
+        for mark in (_MARK, MMAGIC_MARK)
+        if key == mark or key.endswith(f'.{mark}')
+    ]
+
+
+def prefixes_of(names: Collection[str], keys: Iterable[str]) -> list[str]:
+    """The prefixes under which tensors of these names lie: all of them, or else the most."""
+    known, counts = set(names), Counter[str]()
+    for key in keys:
+        words = key.split('.')
+        tails = ('.'.join(words[n:]) for n in range(len(words)))
+        counts.update(key.removesuffix(tail) for tail in tails if tail in known)
+    complete = [prefix for prefix, count in counts.items() if count == len(known)]
+    return complete or [prefix for prefix, _ in counts.most_common(1)]

@@ -7,15 +7,16 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
-from torch import Tensor, nn
+from torch import nn
 
-from mmagic_adm.checkpoints.download import fetch
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.fit import compare, is_under, what_fits
-from mmagic_adm.checkpoints.key_names import network_prefixes
-from mmagic_adm.checkpoints.parts import StateDict, kind_of, sort_into_parts
-from mmagic_adm.checkpoints.reading import read_document
-from mmagic_adm.checkpoints.shapes import shapes_of
+from mmagic_adm.checkpoints.checkpoint import read_document
+from mmagic_adm.checkpoints.formats import StateDict, kind_of
+from mmagic_adm.checkpoints.loading import fitted, is_under
+from mmagic_adm.checkpoints.parts import network_prefixes, prefixes_of, sort_into_parts
+from mmagic_adm.files.download import fetch
+
+# For each network of a model, by its prefix, the names of its tensors.
+_Places = Mapping[str, Mapping[str, Any]]
 
 
 def recognise_on_load(model: nn.Module, optional: Sequence[str] = ()) -> None:
@@ -27,14 +28,12 @@ def recognise_on_load(model: nn.Module, optional: Sequence[str] = ()) -> None:
     of one network goes to the model's ``unet`` or ``classifier``, by its kind. Networks in the
     file that the model has no place for are left out, and named.
 
-    MMEngine's runners in this process also get a loader that reads every layout, downloads into
-    the cache, and runs nothing that is in a file.
+    A runner reads the file itself, which :func:`use_safe_loader` makes it do as is done here.
 
     Args:
         model: A model with networks called ``unet``, ``classifier``, or both; or a network.
         optional: Networks of the model that a file may lack, such as one with a file of its own.
     """
-    use_safe_loader()
     # The public method has this name without the underscore, but only since torch 2.5. What it
     # keeps is picklable, so that the model stays so.
     model._register_load_state_dict_pre_hook(
@@ -43,7 +42,11 @@ def recognise_on_load(model: nn.Module, optional: Sequence[str] = ()) -> None:
 
 
 def use_safe_loader() -> None:
-    """Makes MMEngine's runners in this process load files as they are loaded here."""
+    """Makes MMEngine's runners in this process read files as they are read here.
+
+    That is in every layout, downloaded into the cache, and with nothing of a file run. The
+    package's own runners call it.
+    """
     CheckpointLoader.register_scheme(
         ['', 'http://', 'https://', 'file://'], load_from_mmagic_adm, force=True
     )
@@ -60,15 +63,15 @@ def load_from_mmagic_adm(
         mmap: Whether to map the tensors from the file, which must then stay as it is while they
             are in use. A runner may overwrite the file that it resumed from.
     """
-    document, _ = read_document(fetch(filename), map_location, mmap=mmap)
-    state_dict = OrderedDict(document['state_dict'])
-    metadata = dict(getattr(document['state_dict'], '_metadata', {}))
+    document = read_document(fetch(filename), map_location, mmap)
+    state_dict = OrderedDict(document.state_dict)
+    metadata = dict(getattr(document.state_dict, '_metadata', {}))
     # What travels here reaches the hook, which can then name the file.
     metadata[''] = {**metadata.get('', {}), 'source': filename}
     state_dict._metadata = metadata  # type: ignore[attr-defined]
     # A resuming runner would run this one as Python.
-    meta = {key: value for key, value in document['meta'].items() if key != 'config'}
-    return {**document, 'state_dict': state_dict, 'meta': meta}
+    meta = {key: value for key, value in document.meta.items() if key != 'config'}
+    return {**document.others, 'state_dict': state_dict, 'meta': meta}
 
 
 def _recognise(
@@ -82,31 +85,21 @@ def _recognise(
     """What ``load_state_dict`` calls first: puts the tensors under the model's names."""
     keys = [key for key in state_dict if key.startswith(prefix)]
     given = {key.removeprefix(prefix): state_dict.pop(key) for key in keys}
-    fitted = _fitted(given, model, optional, metadata.get('source', 'the checkpoint'))
-    state_dict.update({prefix + key: tensor for key, tensor in fitted.items()})
-
-
-def _fitted(given: StateDict, model: nn.Module, optional: Sequence[str], source: str) -> StateDict:
-    """The tensors under the model's names; refuses those that are not the model's."""
-    own = model.state_dict()
-    if given.keys() != own.keys():
-        given = _under_own_names(given, own)
+    if given.keys() != model.state_dict().keys():
+        given = _under_own_names(given, model)
     absent = [part for part in optional if not any(is_under(key, [part]) for key in given)]
-    wanted = {key: tensor for key, tensor in own.items() if not is_under(key, absent)}
-    mismatch = compare(shapes_of(given), shapes_of(wanted))
-    if mismatch:
-        raise CheckpointError(
-            f'{source} does not fit this {type(model).__name__}: {mismatch}; '
-            f'{_what_fits_each(given)}'
-        )
-    return given
+    given = fitted(given, model, metadata.get('source', 'the checkpoint'), absent)
+    state_dict.update({prefix + key: tensor for key, tensor in given.items()})
 
 
-def _under_own_names(given: StateDict, own: Mapping[str, Tensor]) -> StateDict:
-    found = sort_into_parts(given)
-    renamed = found.others
-    for part, state in found.networks.items():
-        place = _place(part, state, own)
+def _under_own_names(given: StateDict, model: nn.Module) -> StateDict:
+    places: _Places = {'': model.state_dict()} | {
+        f'{name}.': child.state_dict() for name, child in model.named_children()
+    }
+    networks, others = sort_into_parts(given)
+    renamed: StateDict = {}
+    for part, state in networks.items():
+        place = _place(part, state, places)
         if place is None:
             print_log(
                 f'{len(state)} tensors of {part or kind_of(state)!r} were left out: the model has '
@@ -115,25 +108,35 @@ def _under_own_names(given: StateDict, own: Mapping[str, Tensor]) -> StateDict:
             )
         else:
             renamed |= {place + key: tensor for key, tensor in state.items()}
-    return renamed
+    return renamed | _by_names(others, places)
 
 
-def _place(part: str, state: StateDict, own: Mapping[str, Tensor]) -> str | None:
-    """The prefix of the model's network that a file's network is for, if there is one."""
-    kind = kind_of(state)
-    prefixes = network_prefixes(own)
-    if prefixes == ['']:
-        return '' if kind == kind_of(own) else None
-    place = f'{part or kind}.'
-    return place if place in prefixes else None
+def _place(part: str, state: StateDict, places: _Places) -> str | None:
+    """Where an ADM network of a file belongs in the model, if anywhere."""
+    if network_prefixes(places['']) == ['']:  # the model is a network itself
+        return '' if kind_of(state) == kind_of(places['']) else None
+    if part:
+        return f'{part}.' if places.get(f'{part}.') else None
+
+    def likeness(place: str) -> float:
+        names = places[place].keys()
+        return len(names & state.keys()) / len(names | state.keys())
+
+    return max(places, key=likeness)
 
 
-def _what_fits_each(given: StateDict) -> str:
-    networks = sort_into_parts(given).networks
-    return (
-        '; '.join(
-            f'{part}: {what_fits(shapes_of(state))}' if part else what_fits(shapes_of(state))
-            for part, state in networks.items()
-        )
-        or 'no ADM network is in it'
-    )
+def _by_names(tensors: StateDict, places: _Places) -> StateDict:
+    """Puts networks of other families, which nothing marks, where most of their names are."""
+    placed: StateDict = {}
+    left = dict(places)
+    while candidates := [
+        (sum(prefix + name in tensors for name in names), prefix == place, prefix, place)
+        for place, names in left.items()
+        for prefix in prefixes_of(names, tensors)
+    ]:
+        _, _, prefix, place = max(candidates)
+        keys = [key for key in tensors if key.startswith(prefix)]
+        placed |= {place + key.removeprefix(prefix): tensors[key] for key in keys}
+        tensors = {key: tensor for key, tensor in tensors.items() if key not in keys}
+        del left[place]
+    return placed | tensors

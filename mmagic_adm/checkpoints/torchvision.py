@@ -9,9 +9,9 @@ from pathlib import Path
 import torchvision
 from torch import nn
 
-from mmagic_adm.checkpoints.download import fetch
-from mmagic_adm.checkpoints.errors import CheckpointError
-from mmagic_adm.checkpoints.reading import read_document
+from mmagic_adm.checkpoints.checkpoint import read_document
+from mmagic_adm.files.download import fetch
+from mmagic_adm.files.whole import CheckpointError
 
 # Their weights are of another normalisation than ImageNet's, from which they convert.
 CONVERTING = ('googlenet', 'inception_v3')
@@ -40,7 +40,7 @@ def load_torchvision(
         return network
     published = torchvision.models.get_model_weights(name).__members__
     source = published[str(weights)].url if str(weights) in published else weights
-    state = read_document(fetch(source))[0]['state_dict']
+    state = read_document(fetch(source)).state_dict
     if name.startswith('densenet'):  # released before its layers were renamed
         state = {re.sub(r'\.(norm|conv)\.(\d)\.', r'.\1\2.', key): state[key] for key in state}
     try:

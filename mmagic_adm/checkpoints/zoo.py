@@ -1,16 +1,25 @@
-"""The released checkpoints: what each is called, where it lies, and which networks are in it."""
+"""What has a name: the released checkpoints, with the networks in them, and the configs."""
 
 import difflib
 import functools
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from mmengine import Config
+from torch import nn
 
-from mmagic_adm.checkpoints.errors import CheckpointError
+from mmagic_adm.checkpoints.formats import Shapes, shapes_of
+from mmagic_adm.files.whole import CheckpointError
+from mmagic_adm.registry import MODELS, SCOPE
+
+# Configs to sample with name a scheduler and its steps, those to train with do not.
+TRAINING = re.compile(r'[a-z-]+_\d+xb\d+_')
 
 _PACKAGE = Path(__file__).parent.parent
 _NETWORKS = 'guided_diffusion/_base_/models'
@@ -95,6 +104,35 @@ def config_directory() -> Path:
     )
 
 
+def model_names() -> list[str]:
+    """Names of the configs that hold a model to sample from."""
+    names = [path.stem for path in config_directory().glob('*/*.py')]
+    return sorted(name for name in names if not TRAINING.match(name))
+
+
+def find_config(model: str | Path | Config) -> Config:
+    """The config of a model.
+
+    Args:
+        model: Name of one of the package's configs, path of a config file, or a config.
+
+    Raises:
+        ValueError: There is no such config; the message suggests some.
+    """
+    if isinstance(model, Config):
+        return model
+    path = Path(model)
+    if path.suffix == '.py':
+        if not path.is_file():
+            raise ValueError(f'there is no config file {path}')
+        return Config.fromfile(path)
+    found = sorted(config_directory().glob(f'*/{model}.py'))
+    if not found:
+        hint = _nearest(str(model), model_names()) or 'model_names() lists what is there'
+        raise ValueError(f"there is no config called '{model}'; {hint}")
+    return Config.fromfile(found[0])
+
+
 def zoo_names() -> list[str]:
     """Every name that :func:`find` knows, those of the files first."""
     return list(dict.fromkeys([*(entry.name for entry in zoo_entries()), *_by_name()]))
@@ -108,10 +146,34 @@ def find(name: str) -> ZooEntry:
     """
     entries = _by_name()
     if name not in entries:
-        near = difflib.get_close_matches(name, entries, n=3, cutoff=0.4)
-        hint = f'did you mean {" or ".join(near)}?' if near else 'see zoo_names() for what is there'
+        hint = _nearest(name, entries) or 'see zoo_names() for what is there'
         raise ValueError(f'no checkpoint is called {name!r}; {hint}')
     return entries[name]
+
+
+def entries_that_fit(shapes: Shapes) -> list[ZooEntry]:
+    """The zoo's entries of one network that has exactly these tensors, in the zoo's order."""
+    count = sum(map(math.prod, shapes.values()))
+    return [
+        entry
+        for entry in zoo_entries()
+        if entry.network is not None
+        and entry.classifier_network is None
+        and entry.parameters in (count, None)
+        and _network_shapes(entry.name) == shapes
+    ]
+
+
+def build_without_weights(config: Mapping[str, Any]) -> nn.Module:
+    """Builds a network that has names and shapes, but no memory for its weights."""
+    with torch.device('meta'):
+        return MODELS.build({'_scope_': SCOPE, **config})
+
+
+@functools.cache
+def _network_shapes(name: str) -> Shapes:
+    (config,) = find(name).network_configs().values()
+    return shapes_of(build_without_weights(config).state_dict())
 
 
 @functools.cache
@@ -126,6 +188,11 @@ def zoo_entries() -> tuple[ZooEntry, ...]:
 def _by_name() -> dict[str, ZooEntry]:
     names = {entry.name: entry for entry in zoo_entries()}
     return names | {alias: entry for entry in zoo_entries() for alias in entry.aliases}
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
+    return f'did you mean {" or ".join(near)}?' if near else ''
 
 
 def _read_networks(file: str) -> dict[str, dict[str, Any]]:

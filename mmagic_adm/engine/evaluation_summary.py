@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import torchvision
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from PIL import Image
-from torch import Tensor
 
-from mmagic_adm.checkpoints.files import written_whole
 from mmagic_adm.engine.sampling_loop import SamplingLoop
 from mmagic_adm.evaluation.image_sets import open_images
+from mmagic_adm.files.pictures import as_pictures, contact_sheet, write_picture
+from mmagic_adm.files.whole import write_json
 from mmagic_adm.registry import HOOKS
 
 
@@ -43,9 +40,7 @@ class EvaluationSummary(Hook):
             checkpoint=runner.cfg.get('load_from'),
             samples=str(loop.samples_file) if isinstance(loop, SamplingLoop) else None,
         )
-        text = json.dumps(summary, indent=2)
-        with written_whole(work_dir / 'figures.json', len(text), overwrite=True) as temporary:
-            temporary.write_text(text)
+        write_json(work_dir / 'figures.json', summary, overwrite=True)
         if isinstance(loop, SamplingLoop) and loop.samples_file is not None:
             self._show(loop.samples_file, runner)
 
@@ -55,10 +50,8 @@ class EvaluationSummary(Hook):
             return
         images = next(open_images(samples).batches(count))
         if self.num_shown:
-            sheet = contact_sheet(images[: self.num_shown])
-            path, size = Path(runner.work_dir) / 'samples.png', sheet.width * sheet.height * 3
-            with written_whole(path, size, overwrite=True) as temporary:
-                sheet.save(temporary, format='PNG')
+            sheet = contact_sheet(as_pictures(images[: self.num_shown]))
+            write_picture(Path(runner.work_dir) / 'samples.png', sheet)
         for i, image in enumerate(images[: self.num_visualized]):
             runner.visualizer.add_image(f'sample_{i}', image.permute(1, 2, 0).numpy())
 
@@ -67,10 +60,3 @@ def table(figures: dict[str, float]) -> str:
     """The figures in two columns."""
     width = max((len(name) for name in figures), default=0)
     return '\n'.join(f'{name:<{width}}  {value:>12.4f}' for name, value in figures.items())
-
-
-def contact_sheet(images: Tensor) -> Image.Image:
-    """Images (N, 3, H, W) uint8 on one sheet, about as wide as high."""
-    columns = max(1, round(len(images) ** 0.5))
-    grid = torchvision.utils.make_grid(images, nrow=columns, pad_value=255)
-    return Image.fromarray(grid.permute(1, 2, 0).numpy())

@@ -14,6 +14,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
 
+from mmagic_adm.checkpoints.runner import use_safe_loader
 from mmagic_adm.engine.evaluation_summary import EvaluationSummary
 from mmagic_adm.registry import RUNNERS
 
@@ -27,7 +28,8 @@ class TrainingRunner(Runner):
     """A runner that trains on GPUs, or on CPUs where there are none."""
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Sets up the processes."""
+        """Sets up the processes, and how they read checkpoints."""
+        use_safe_loader()
         join_on_cpu(self._launcher, env_cfg.get('dist_cfg', {}).get('timeout', 1800))
         super().setup_env(env_cfg)
 
@@ -42,7 +44,8 @@ class EvaluationRunner(Runner):
     """A runner whose processes sample side by side: on GPUs, or on CPUs where there are none."""
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Sets up the processes."""
+        """Sets up the processes, and how they read checkpoints."""
+        use_safe_loader()
         dist_cfg = dict(env_cfg.get('dist_cfg') or {})
         dist_cfg.setdefault('timeout', PATIENCE.total_seconds())
         join_on_cpu(self._launcher, dist_cfg['timeout'])

@@ -16,10 +16,10 @@ import torch
 from mmagic.structures import DataSample
 from mmengine.logging import print_log
 
-from mmagic_adm.checkpoints.files import written_whole
 from mmagic_adm.engine.made_from import differences, flattened
 from mmagic_adm.evaluation.features import images_of
-from mmagic_adm.evaluation.image_sets import IMAGES, LABELS, write_batch
+from mmagic_adm.files.npz import IMAGES, LABELS, write_batch
+from mmagic_adm.files.whole import write_json
 
 INDICES, SEEDS, CHECKSUM = 'index', 'seed', 'sha256'
 RUN_FILE = 'run.json'
@@ -123,9 +123,7 @@ class SampleShards:
                 'from; choose another --work-dir'
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(wanted, indent=2)
-        with written_whole(run_file, len(text), overwrite=True) as temporary:
-            temporary.write_text(text)
+        write_json(run_file, wanted, overwrite=True)
         for left_over in self.folder.glob('.*.tmp'):
             left_over.unlink()
 

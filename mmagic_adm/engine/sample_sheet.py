@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from numpy.typing import NDArray
 
-from mmagic_adm.engine.evaluation_summary import contact_sheet
 from mmagic_adm.engine.sharding import reshard, unshard
+from mmagic_adm.files.pictures import as_pictures, contact_sheet
 from mmagic_adm.registry import HOOKS
 
 
@@ -62,8 +61,7 @@ class SampleSheet(Hook):
         model.eval()
         samples = model.infer(seeds=self.seeds, labels=labels, **self.infer_kwargs)['samples']
         model.train(was_training)
-        images = ((samples + 1) * 127.5).clamp(0, 255).to(torch.uint8).cpu()
-        return np.asarray(contact_sheet(images))
+        return np.asarray(contact_sheet(as_pictures(samples)))
 
 
 def _averaged(runner: Runner) -> Any:

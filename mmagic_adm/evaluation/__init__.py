@@ -9,7 +9,7 @@ from mmagic_adm.evaluation.extractors import (
 from mmagic_adm.evaluation.features import FeatureExtractor
 from mmagic_adm.evaluation.figures import SampleEvaluator, evaluate
 from mmagic_adm.evaluation.frechet import RunningStatistics, frechet_distance
-from mmagic_adm.evaluation.image_sets import open_images, write_batch
+from mmagic_adm.evaluation.image_sets import open_images
 from mmagic_adm.evaluation.manifolds import precision_recall
 from mmagic_adm.evaluation.metrics import (
     BitsPerDim,
@@ -22,6 +22,7 @@ from mmagic_adm.evaluation.metrics import (
 )
 from mmagic_adm.evaluation.reference import Reference
 from mmagic_adm.evaluation.score import inception_score
+from mmagic_adm.files.npz import write_batch
 
 __all__ = [
     'BitsPerDim',

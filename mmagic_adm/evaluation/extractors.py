@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmagic_adm.checkpoints.download import fetch
-from mmagic_adm.checkpoints.errors import CheckpointError
+from mmagic_adm.checkpoints.checkpoint import read_document
 from mmagic_adm.checkpoints.loading import load_network
-from mmagic_adm.checkpoints.reading import read_document
 from mmagic_adm.checkpoints.torchvision import load_torchvision
 from mmagic_adm.evaluation.features import FeatureExtractor, Features, Tap
+from mmagic_adm.files.download import fetch
+from mmagic_adm.files.pictures import as_images
+from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.guidance.torchvision_classifiers import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -60,7 +61,7 @@ class InceptionFeatures(FeatureExtractor):
             raise ImportError(
                 'the Inception network is torch-fidelity\'s: pip install "mmagic-adm[evaluation]"'
             )
-        self.network = _inception(read_document(fetch(weights))[0]['state_dict'], weights)
+        self.network = _inception(read_document(fetch(weights)).state_dict, weights)
         self._spatial = Tap(self.network, 'Mixed_6d.branch1x1')
         self.freeze()
 
@@ -120,7 +121,7 @@ class ClassifierFeatures(FeatureExtractor):
 
     def extract(self, images: Tensor) -> Features:
         """All kinds of features of the images."""
-        x = images.float() / 127.5 - 1
+        x = as_images(images)
         size = (self.network.image_size,) * 2
         if x.shape[2:] != size:
             x = F.interpolate(x, size, mode='bilinear', antialias=True)
@@ -151,7 +152,7 @@ class PlainClassifierFeatures(FeatureExtractor):
 
     def extract(self, images: Tensor) -> Features:
         """All kinds of features; of grey images one channel says as much as three."""
-        pool = self.network.features(images[:, : self.channels].float() / 127.5 - 1)
+        pool = self.network.features(as_images(images[:, : self.channels]))
         return dict(pool=pool, logits=self.network.head(pool))
 
 
@@ -190,5 +191,5 @@ class TorchvisionFeatures(FeatureExtractor):
 
     def extract(self, images: Tensor) -> Features:
         """All kinds of features of the images."""
-        logits = self.network(self.preprocess(images.float() / 127.5 - 1))
+        logits = self.network(self.preprocess(as_images(images)))
         return dict(pool=self._pool.rows, logits=logits)

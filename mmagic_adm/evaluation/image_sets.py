@@ -1,26 +1,19 @@
-"""Sets of images on disk, batches in .npz and folders, read and written piece by piece."""
+"""Sets of images on disk, batches in .npz and folders, read piece by piece."""
 
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from mmagic_adm.checkpoints.files import written_whole
 from mmagic_adm.datasets.image_folder import EXTENSIONS
-
-IMAGES, LABELS = 'arr_0', 'arr_1'
+from mmagic_adm.files.npz import ImagesFile
 
 
 class ImageSet(ABC):
@@ -73,48 +66,18 @@ class ImageBatch(ImageSet):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        with self._open() as file:
-            shape, dtype = _read_header(file, self.path)
-        if dtype != np.uint8:
+        self._file = ImagesFile(path)
+        self.count, height, width, channels = self._file.shape
+        if channels == 1:
             raise ValueError(
-                f'{self.path}: {IMAGES} is {dtype}, but images in a batch are uint8 from 0 to 255; '
-                'quantise images x in [-1, 1] by ((x + 1) * 127.5).clip(0, 255).astype(numpy.uint8)'
+                f'{path} has grey images, {self._file.shape}; the metrics take RGB, (N, H, W, 3)'
             )
-        _check_shape(shape, self.path)
-        self.count, height, width, _ = shape
         self.size = (height, width)
 
     def batches(self, batch_size: int, first: int = 0, step: int = 1) -> Iterator[Tensor]:
         """The images in their order, batch by batch."""
-        height, width = self.size
-        image_bytes = height * width * 3
-        with self._open() as file:
-            _read_header(file, self.path)
-            begin = file.tell()
-            for start in range(first * batch_size, self.count, step * batch_size):
-                count = min(batch_size, self.count - start)
-                file.seek(begin + start * image_bytes)
-                data = _read_all(file, count * image_bytes, self.path)
-                images = torch.frombuffer(data, dtype=torch.uint8)
-                yield images.view(count, height, width, 3).permute(0, 3, 1, 2)
-
-    @contextmanager
-    def _open(self) -> Iterator[IO[bytes]]:
-        name = f'{IMAGES}.npy'
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                if name not in archive.namelist():
-                    held = ', '.join(each.removesuffix('.npy') for each in archive.namelist())
-                    raise ValueError(
-                        f'{self.path} has no images, which would be called {IMAGES}, but {held}'
-                    )
-                with archive.open(name) as file:
-                    yield file
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(
-                f'{self.path} is not an .npz file, or a damaged one ({error}); make or download '
-                'it again'
-            ) from error
+        for piece in self._file.pieces(batch_size, first, step):
+            yield torch.from_numpy(piece).permute(0, 3, 1, 2)
 
 
 class ImageFolder(ImageSet):
@@ -160,35 +123,6 @@ class ImageFolder(ImageSet):
         return digest.hexdigest()
 
 
-def write_batch(
-    path: str | Path,
-    images: Iterable[np.ndarray],
-    count: int,
-    arrays: dict[str, np.ndarray] | None = None,
-) -> None:
-    """Writes an .npz in the family's format; it has its name only once it is complete.
-
-    Args:
-        path: Where it goes; a file of that name is replaced.
-        images: Pieces of it, each (n, H, W, 3) uint8.
-        count: How many images the pieces have together.
-        arrays: What else goes into it, by name, such as ``arr_1`` for the labels.
-    """
-    pieces = iter(images)
-    first = next(pieces)
-    others = {name: np.asarray(array) for name, array in (arrays or {}).items()}
-    size = count * first[0].nbytes + sum(array.nbytes for array in others.values())
-    with (
-        written_whole(Path(path), size, overwrite=True) as temporary,
-        zipfile.ZipFile(temporary, 'w') as archive,
-    ):
-        with archive.open(f'{IMAGES}.npy', 'w', force_zip64=True) as file:
-            _write_images(file, chain([first], pieces), (count, *first.shape[1:]))
-        for name, array in others.items():
-            with archive.open(f'{name}.npy', 'w', force_zip64=True) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
-
-
 def check_same_size(size: tuple[int, int], other: tuple[int, int], what: str, than: str) -> None:
     """Refuses to compare images of different sizes."""
     if size != other:
@@ -196,48 +130,6 @@ def check_same_size(size: tuple[int, int], other: tuple[int, int], what: str, th
             f'{what} are {_by(size)}, but {than} is of {_by(other)} images; figures compare '
             'images of one size: take the reference batch of that size'
         )
-
-
-def _write_images(file: IO[bytes], pieces: Iterable[np.ndarray], shape: tuple[int, ...]) -> None:
-    header = dict(descr='|u1', fortran_order=False, shape=shape)
-    np.lib.format.write_array_header_1_0(file, header)
-    written = 0
-    for piece in pieces:
-        file.write(np.ascontiguousarray(piece, dtype=np.uint8).data)
-        written += len(piece)
-    if written != shape[0]:
-        raise ValueError(f'{written} images came for a batch of {shape[0]}')
-
-
-def _read_header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    try:
-        if np.lib.format.read_magic(file) == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    except ValueError as error:
-        raise ValueError(f'{path}: {IMAGES} is damaged ({error})') from error
-    if fortran:
-        raise ValueError(f'{path}: {IMAGES} is in Fortran order; save it again in C order')
-    return shape, dtype
-
-
-def _read_all(file: IO[bytes], size: int, path: Path) -> bytearray:
-    data = bytearray()
-    while len(data) < size and (piece := file.read(size - len(data))):
-        data += piece
-    if len(data) < size:
-        raise ValueError(f'{path} ends before its images do; make or download it again')
-    return data
-
-
-def _check_shape(shape: tuple[int, ...], path: Path) -> None:
-    if len(shape) == 3 or (len(shape) == 4 and shape[3] == 1):
-        raise ValueError(f'{path} has grey images, {shape}; the metrics take RGB, (N, H, W, 3)')
-    if len(shape) != 4 or shape[3] != 3:
-        raise ValueError(f'{path}: {IMAGES} has shape {shape}, but images are (N, H, W, 3)')
-    if shape[0] == 0:
-        raise ValueError(f'{path} is a batch of no images')
 
 
 def _image_files(folder: Path) -> Iterator[Path]:

@@ -17,16 +17,11 @@ from mmengine.logging import print_log
 from torch import Tensor
 from tqdm import tqdm
 
-from mmagic_adm.checkpoints.download import cache_directory, fetch
 from mmagic_adm.evaluation.features import FeatureExtractor, gather_rows, shared
 from mmagic_adm.evaluation.frechet import RunningStatistics
-from mmagic_adm.evaluation.image_sets import (
-    IMAGES,
-    ImageBatch,
-    ImageFolder,
-    ImageSet,
-    write_batch,
-)
+from mmagic_adm.evaluation.image_sets import ImageBatch, ImageFolder, ImageSet
+from mmagic_adm.files.download import cache_directory, fetch
+from mmagic_adm.files.npz import IMAGES, write_batch
 
 # What the family's files call mean and covariance of each kind of features.
 STATISTICS = {'pool': ('mu', 'sigma'), 'spatial': ('mu_s', 'sigma_s')}

@@ -14,7 +14,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmagic_adm.checkpoints.download import cache_directory
+from mmagic_adm.files.download import cache_directory
 
 # Compiling the 64x64 U-Net and its classifier took 239 s on two cores (benchmarks/README.md), and
 # by what part of a call compiled code is faster on a GPU is an estimate.

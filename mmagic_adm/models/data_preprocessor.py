@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from mmagic_adm.files.pictures import as_images
 from mmagic_adm.registry import MODELS
 
 
@@ -29,22 +29,6 @@ class DiffusionDataPreprocessor(BaseDataPreprocessor):
         if isinstance(data, dict) and _holds_images(data.get('inputs')):
             data = {**data, 'inputs': as_images(data['inputs'])}
         return data
-
-
-def as_images(images: Tensor | Sequence[Tensor]) -> Tensor:
-    """One float tensor in [-1, 1], whatever form the images came in."""
-    if not isinstance(images, Tensor):
-        images = torch.stack(list(images))
-    if images.dtype == torch.uint8:
-        return images.float() / 127.5 - 1
-    if not images.is_floating_point():
-        raise ValueError(f'images are uint8 in 0..255 or float in [-1, 1], not {images.dtype}')
-    return images
-
-
-def as_uint8(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as whole numbers 0..255, quantised as the published figures were."""
-    return ((images + 1) * 127.5).clamp(0, 255).to(torch.uint8)
 
 
 def _holds_images(inputs: Any) -> bool:

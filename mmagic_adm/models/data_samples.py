@@ -7,7 +7,7 @@ from typing import Any
 
 from mmagic.structures import DataSample
 
-from mmagic_adm.models.data_preprocessor import as_uint8
+from mmagic_adm.files.pictures import as_uint8
 
 
 def infer_arguments(inputs: dict[str, Any]) -> dict[str, Any]:

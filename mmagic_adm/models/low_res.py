@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from mmagic_adm.files.npz import read_images
+from mmagic_adm.files.pictures import as_images
+
 LowRes = Tensor | np.ndarray | str | Path | Sequence[str | Path]
 IMAGE_SUFFIXES = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.webp'})
 
@@ -44,7 +47,10 @@ def read_low_res(low_res: LowRes) -> BaseSamples:
     if isinstance(low_res, (str, Path)):
         path = Path(low_res)
         if path.suffix == '.npz':
-            return _read_npz(path)
+            pixels, labels = read_images(path)
+            return BaseSamples(
+                _as_images(torch.from_numpy(pixels)), None if labels is None else labels.tolist()
+            )
         return BaseSamples(_read_files(_image_files(path)))
     return BaseSamples(_read_files([Path(file) for file in low_res]))
 
@@ -86,21 +92,7 @@ def _as_images(images: Tensor) -> Tensor:
         raise ValueError(f'low_res has values from {low} to {high}; they should be in [0, 255]')
     channels_last = images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3)
     images = images.permute(0, 3, 1, 2) if channels_last else images
-    return images.float() / 127.5 - 1
-
-
-def _read_npz(path: Path) -> BaseSamples:
-    with np.load(path, allow_pickle=False) as file:
-        if 'arr_0' not in file.files or file['arr_0'].ndim != 4:
-            raise ValueError(
-                f"{path} holds no images: in the family's format 'arr_0' is (N, H, W, C) uint8, "
-                f'and this file has {", ".join(file.files) or "nothing"}'
-            )
-        images = torch.from_numpy(file['arr_0'])
-        labels = file['arr_1'].tolist() if 'arr_1' in file.files else None
-    if labels is not None and len(labels) != len(images):
-        raise ValueError(f'{path} holds {len(images)} images but {len(labels)} labels')
-    return BaseSamples(_as_images(images), labels)
+    return as_images(images.to(torch.uint8))
 
 
 def _image_files(path: Path) -> list[Path]:

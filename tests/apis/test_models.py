@@ -6,7 +6,7 @@ from mmengine import Config
 
 from mmagic_adm.apis import init_model, model_names
 from mmagic_adm.checkpoints import write_checkpoint
-from mmagic_adm.checkpoints.named_configs import find_config
+from mmagic_adm.checkpoints.zoo import find_config
 from tests.reference import fill_by_name
 from tests.tiny import CLASSIFIER, build_model, model_config
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from mmagic_adm.apis import init_model
 from mmagic_adm.apis.models import BUNDLED
-from mmagic_adm.models.data_preprocessor import as_uint8
+from mmagic_adm.files.pictures import as_uint8
 from tests.reference import REPOSITORY
 
 CONFIGS = sorted(path.stem for path in (REPOSITORY / 'configs' / 'digits').glob('*ddim25*.py'))

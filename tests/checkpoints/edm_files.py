@@ -1,18 +1,44 @@
 """Files laid out like EDM's network snapshots, made without EDM's code."""
 
 import contextlib
+import itertools
 import pickle
 import sys
 import types
 from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from mmagic_adm.checkpoints.architecture import read_architecture
+from mmagic_adm.checkpoints.formats import shapes_of
 from tests.reference import load_golden, weight_from_name
 
 # What the files bring along as the source of their classes. Running it leaves a trace.
 SOURCE = 'open("trace", "w").close()\n'
+
+# EDM's layers around its blocks, and those of a block, which holds what here is a residual block
+# and the attention behind it.
+_FIRST = {'map_layer0': 'time_embed.0', 'map_layer1': 'time_embed.2', 'map_label': 'label_emb'}
+_LAST = {'out_norm': 'out.0', 'out_conv': 'out.2'}
+_RESIDUAL = {
+    'norm0': 'in_layers.0',
+    'conv0': 'in_layers.2',
+    'affine': 'emb_layers.1',
+    'norm1': 'out_layers.0',
+    'conv1': 'out_layers.3',
+    'skip': 'skip_connection',
+}
+_ATTENTION = {'norm2': 'norm', 'qkv': 'qkv', 'proj': 'proj_out'}
+
+# Its convolutions that change the size keep the filter that does so. ADM's takes the mean.
+_FILTER = 'resample_filter'
+_MEAN = torch.full((1, 1, 2, 2), 0.25)
+
+_PREFIX = 'model.'
 
 
 def edm_state(name='edm_heun'):
@@ -144,3 +170,122 @@ def _edm_modules():
     finally:
         for name in modules:
             del sys.modules[name]
+
+
+def edm_state_dict(adm_state, image_size):
+    """The state dict under EDM's names, from that of an ADM U-Net; `adm_state_dict` undoes it.
+
+    Args:
+        adm_state: The state dict of an ADMUNet with ``use_new_attention_order=True``.
+        image_size: Its image size, which EDM's names mention.
+    """
+    architecture = read_architecture(shapes_of(adm_state))
+    layout = _Layout(
+        image_size,
+        num_levels=architecture.num_levels,
+        num_blocks=architecture.fields['num_res_blocks'],
+        attending=frozenset(architecture.attention_resolutions(image_size)),
+    )
+    names = layout.names()
+    assert adm_state.keys() <= set(names.values())
+    state = {}
+    for key, name in names.items():
+        if key.endswith(_FILTER):
+            state[key] = _MEAN.clone()
+        elif name in adm_state:
+            state[key] = _laid_out_as_edm(name, adm_state[name])
+    return state
+
+
+class _Block(NamedTuple):
+    """A block of EDM's, and what it is here; no ``attention`` where it does not attend."""
+
+    name: str
+    residual: str
+    attention: str = ''
+    resamples: bool = False
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a U-Net's blocks are arranged.
+
+    Args:
+        image_size: Height and width of the image.
+        num_levels: Levels, each of half the size of the one before.
+        num_blocks: Residual blocks of a level, on the way down.
+        attending: Sizes at which the blocks attend.
+    """
+
+    image_size: int
+    num_levels: int
+    num_blocks: int
+    attending: frozenset[int]
+
+    def names(self) -> dict[str, str]:
+        """Our names of all tensors that there may be, by EDM's and in its order.
+
+        The filters, which have no counterpart here, have an empty name.
+        """
+        size = self.image_size
+        layers = {**_FIRST, f'enc.{size}x{size}_conv': 'input_blocks.0.0'}
+        filters = set()
+        for block in self._blocks():
+            layers |= {f'{block.name}.{k}': f'{block.residual}.{n}' for k, n in _RESIDUAL.items()}
+            if block.attention:
+                layers |= {
+                    f'{block.name}.{k}': f'{block.attention}.{n}' for k, n in _ATTENTION.items()
+                }
+            if block.resamples:
+                filters |= {f'{block.name}.conv0', f'{block.name}.skip'}
+        layers |= _LAST
+
+        names = {}
+        for theirs, ours in layers.items():
+            names[f'{_PREFIX}{theirs}.weight'] = f'{ours}.weight'
+            names[f'{_PREFIX}{theirs}.bias'] = f'{ours}.bias'
+            if theirs in filters:
+                names[f'{_PREFIX}{theirs}.{_FILTER}'] = ''
+        return names
+
+    def _blocks(self) -> Iterator[_Block]:
+        """The blocks, in their order."""
+        sizes = [self.image_size >> level for level in range(self.num_levels)]
+        stages = map('input_blocks.{}'.format, itertools.count(1))
+        for size in sizes:
+            if size != sizes[0]:
+                yield _Block(f'enc.{size}x{size}_down', f'{next(stages)}.0', resamples=True)
+            for i in range(self.num_blocks):
+                yield self._block(f'enc.{size}x{size}_block{i}', next(stages), size)
+
+        middle = f'dec.{sizes[-1]}x{sizes[-1]}'
+        yield _Block(f'{middle}_in0', 'middle_block.0', 'middle_block.1')
+        yield _Block(f'{middle}_in1', 'middle_block.2')
+
+        stages, stage = map('output_blocks.{}'.format, itertools.count()), ''
+        for size in reversed(sizes):
+            if size != sizes[-1]:
+                # In the stage before, behind the residual block and the attention if any.
+                last = 2 if size // 2 in self.attending else 1
+                yield _Block(f'dec.{size}x{size}_up', f'{stage}.{last}', resamples=True)
+            for i in range(self.num_blocks + 1):
+                stage = next(stages)
+                yield self._block(f'dec.{size}x{size}_block{i}', stage, size)
+
+    def _block(self, name: str, stage: str, size: int) -> _Block:
+        return _Block(name, f'{stage}.0', f'{stage}.1' if size in self.attending else '')
+
+
+def _laid_out_as_edm(name, tensor):
+    """One tensor of ours of this name, as EDM lays it out."""
+    if name == 'label_emb.weight':
+        return tensor.T.contiguous()
+    if '.qkv.' in name:
+        tensor = tensor.unflatten(0, (3, -1)).transpose(0, 1).flatten(0, 1)
+    if _is_attention_weight(name):
+        tensor = tensor.unsqueeze(-1)
+    return tensor
+
+
+def _is_attention_weight(name):
+    return name.endswith(('.qkv.weight', '.proj_out.weight'))

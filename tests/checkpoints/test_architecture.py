@@ -1,7 +1,8 @@
 import pytest
 
 from mmagic_adm.checkpoints.architecture import read_architecture
-from mmagic_adm.checkpoints.shapes import build_without_weights, shapes_of
+from mmagic_adm.checkpoints.formats import shapes_of
+from mmagic_adm.checkpoints.zoo import build_without_weights
 from tests.checkpoints.conftest import network_config
 from tests.reference import golden_names, load_manifest
 

@@ -3,8 +3,8 @@ import inspect
 import pytest
 
 from mmagic_adm.checkpoints import config_from_flags, find
-from mmagic_adm.checkpoints.shapes import build_without_weights, shapes_of
-from mmagic_adm.checkpoints.zoo import zoo_entries
+from mmagic_adm.checkpoints.formats import shapes_of
+from mmagic_adm.checkpoints.zoo import build_without_weights, zoo_entries
 from mmagic_adm.registry import MODELS
 from tests.reference import golden_names, load_manifest
 

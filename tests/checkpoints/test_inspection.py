@@ -9,8 +9,8 @@ from mmagic_adm.checkpoints import (
     load_network,
     write_checkpoint,
 )
-from mmagic_adm.checkpoints.deduction import AMBIGUOUS, DEFAULT, GIVEN, READ, RECORDED
-from mmagic_adm.checkpoints.shapes import build_without_weights
+from mmagic_adm.checkpoints.inspection import AMBIGUOUS, DEFAULT, GIVEN, READ, RECORDED
+from mmagic_adm.checkpoints.zoo import build_without_weights
 from mmagic_adm.registry import MODELS
 from tests.checkpoints.conftest import (
     UNET,

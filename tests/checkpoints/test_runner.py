@@ -4,17 +4,24 @@ import pickle
 import pytest
 import torch
 from mmengine.model import BaseModel, ExponentialMovingAverage
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch.utils.data import Dataset
 
 from mmagic_adm.checkpoints import (
     CheckpointError,
     load_network,
     recognise_on_load,
+    use_safe_loader,
     write_checkpoint,
 )
 from mmagic_adm.registry import MODELS
 from tests.checkpoints.conftest import CLASSIFIER, UNET, assert_same_tensors, network_config
+
+
+@pytest.fixture(autouse=True)
+def _safe_loader(monkeypatch):
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    use_safe_loader()
 
 
 class _Images(Dataset):

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from mmagic_adm.checkpoints import CheckpointError, config_directory, find, zoo_names
-from mmagic_adm.checkpoints.shapes import build_without_weights, shapes_of
-from mmagic_adm.checkpoints.zoo import ZooEntry, zoo_entries
+from mmagic_adm.checkpoints.formats import shapes_of
+from mmagic_adm.checkpoints.zoo import ZooEntry, build_without_weights, zoo_entries
 from tests.reference import REPOSITORY, golden_names, load_manifest
 
 MANIFESTS = golden_names('checkpoints')

@@ -7,7 +7,7 @@ import torch
 from mmengine import MODELS
 
 from mmagic_adm.apis.command_line import changed_config, chosen_sampler
-from mmagic_adm.checkpoints.named_configs import find_config
+from mmagic_adm.checkpoints.zoo import find_config
 
 NAMES = [
     'adm-g_ddim25_digits-16x16',

@@ -16,7 +16,7 @@ import torch
 from mmengine import MODELS, Config
 
 from mmagic_adm.apis.models import model_config
-from mmagic_adm.checkpoints.named_configs import find_config
+from mmagic_adm.checkpoints.zoo import find_config
 from tests.docs.pages import Command
 from tests.reference import REPOSITORY
 

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from mmengine import Config
 from mmengine.registry import DefaultScope
+from mmengine.runner import CheckpointLoader
 from PIL import Image
 
 from mmagic_adm import registry
 from mmagic_adm.apis import init_model
-from mmagic_adm.checkpoints import load_network, write_checkpoint
+from mmagic_adm.checkpoints import checkpoint, load_network, write_checkpoint
 from tests.reference import REPOSITORY, fill_by_name
 
 SHRINKAGE = 8
@@ -42,6 +43,9 @@ def small_world(folder: Path, monkeypatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(Config, 'fromfile', staticmethod(small_config))
     monkeypatch.setattr('mmagic_adm.models.adm.load_network', load_or_fill)
+    # What a page adds to them is gone after it.
+    monkeypatch.setattr(checkpoint, 'FORMATS', list(checkpoint.FORMATS))
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
     write_what_readers_have()
     # No default scope, as in a new process; one that a page sets is gone after it.
     monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())

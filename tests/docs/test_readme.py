@@ -8,7 +8,7 @@ import sys
 
 from mmagic_adm.apis import init_model, sample
 from mmagic_adm.checkpoints import write_checkpoint
-from mmagic_adm.checkpoints.named_configs import find_config
+from mmagic_adm.checkpoints.zoo import find_config
 from tests.docs.snippets import code_blocks
 from tests.reference import REPOSITORY
 from tests.tiny import build_model

@@ -13,11 +13,9 @@ from mmengine import MODELS, Config
 
 from mmagic_adm.apis import find_label, imagenet_class_names, init_model
 from mmagic_adm.apis.command_line import in_one_line
-from mmagic_adm.apis.pictures import as_pictures
 from mmagic_adm.apis.sample_folder import SampleFolder
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches, scheduler_config
 from mmagic_adm.checkpoints import load_network, write_checkpoint
-from mmagic_adm.checkpoints.download import fetch
 from mmagic_adm.checkpoints.zoo import zoo_entries
 from mmagic_adm.compat import environment
 from mmagic_adm.datasets import LSUN, ImageFolder
@@ -29,6 +27,8 @@ from mmagic_adm.evaluation import (
     open_images,
     precision_recall,
 )
+from mmagic_adm.files.download import fetch
+from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.guidance import ScoreGuidance
 from mmagic_adm.schedulers import DDIMScheduler, DiffusersScheduler
 from tests.engine.training import resume as resume_training

@@ -1,6 +1,4 @@
-import torch
-
-from mmagic_adm.engine.evaluation_summary import contact_sheet, table
+from mmagic_adm.engine.evaluation_summary import table
 
 
 def test_figures_stand_under_each_other():
@@ -12,10 +10,3 @@ def test_figures_stand_under_each_other():
 
 def test_no_figures_make_no_table():
     assert table({}) == ''
-
-
-def test_a_contact_sheet_is_about_square_and_shows_every_image():
-    images = torch.arange(9, dtype=torch.uint8).view(9, 1, 1, 1).expand(9, 3, 8, 8)
-    sheet = contact_sheet(images)
-    assert sheet.size == (32, 32)
-    assert {value for _, value in sheet.convert('L').getcolors()} == {*range(9), 255}

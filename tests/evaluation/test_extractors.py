@@ -9,8 +9,8 @@ import torchvision
 from mmengine import MODELS
 
 from mmagic_adm.checkpoints import CheckpointError
-from mmagic_adm.checkpoints.download import BUNDLED, fetch
 from mmagic_adm.evaluation import ClassifierFeatures, TorchvisionFeatures
+from mmagic_adm.files.download import BUNDLED, fetch
 from mmagic_adm.networks import ADMClassifier
 from tests.evaluation.tiny import blocky_images
 from tests.reference import fill_by_name

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmagic_adm.checkpoints import CheckpointError
 from mmagic_adm.evaluation import open_images, write_batch
 from mmagic_adm.evaluation.image_sets import check_same_size
 from tests.evaluation.tiny import blocky_images
@@ -52,71 +51,10 @@ def test_processes_shares_make_up_the_whole(tmp_path):
         np.testing.assert_array_equal(whole, images)
 
 
-def test_what_is_written_in_pieces_numpy_reads_whole(tmp_path):
-    images = blocky_images(10)
-    labels = np.arange(10)
-    write_batch(tmp_path / 'batch.npz', [images[:3], images[3:]], 10, dict(arr_1=labels))
-    with np.load(tmp_path / 'batch.npz') as arrays:
-        np.testing.assert_array_equal(arrays['arr_0'], images)
-        np.testing.assert_array_equal(arrays['arr_1'], labels)
-
-
-def test_a_batch_that_cannot_be_completed_leaves_nothing_and_replaces_nothing(tmp_path):
-    path = tmp_path / 'batch.npz'
-    path.write_bytes(b'of before')
-
-    def breaks_off():
-        yield blocky_images(3)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_batch(path, breaks_off(), 10)
-    with pytest.raises(CheckpointError, match='3 images came for a batch of 10'):
-        write_batch(path, [blocky_images(3)], 10)
-    assert path.read_bytes() == b'of before'
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize(
-    ('array', 'message'),
-    [
-        (blocky_images(4).astype(np.float32) / 255, 'arr_0 is float32, but images in a batch are'),
-        (blocky_images(4)[..., 0], r'grey images, \(4, 8, 8\)'),
-        (blocky_images(4)[..., :1], r'grey images, \(4, 8, 8, 1\)'),
-        (blocky_images(4).transpose(0, 3, 1, 2), r'shape \(4, 3, 8, 8\), but images are'),
-        (blocky_images(4)[:0], 'a batch of no images'),
-        (np.asfortranarray(blocky_images(4)), 'Fortran order'),
-    ],
-)
-def test_other_arrays_are_refused(array, message, tmp_path):
-    np.savez(tmp_path / 'batch.npz', array)
-    with pytest.raises(ValueError, match=message):
+def test_grey_images_are_refused(tmp_path):
+    np.savez(tmp_path / 'batch.npz', blocky_images(4)[..., :1])
+    with pytest.raises(ValueError, match=r'grey images, \(4, 8, 8, 1\)'):
         open_images(tmp_path / 'batch.npz')
-
-
-def test_a_batch_without_images_says_what_it_has(tmp_path):
-    np.savez(tmp_path / 'batch.npz', mu=np.zeros(3), sigma=np.eye(3))
-    with pytest.raises(ValueError, match='has no images, which would be called arr_0, but mu, sig'):
-        open_images(tmp_path / 'batch.npz')
-
-
-def test_pickled_objects_are_not_read(tmp_path):
-    np.savez(tmp_path / 'batch.npz', np.array([dict(a=1)], dtype=object))
-    with pytest.raises(ValueError, match='object'):
-        open_images(tmp_path / 'batch.npz')
-
-
-def test_a_damaged_batch_is_refused(tmp_path):
-    path = tmp_path / 'batch.npz'
-    write_batch(path, [blocky_images(400)], 400)
-    data = bytearray(path.read_bytes())
-    data[50_000] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(ValueError, match='damaged'):
-        list(open_images(path).batches(64))
-    path.write_bytes(data[:5000])
-    with pytest.raises(ValueError, match='damaged'):
-        open_images(path)
 
 
 def test_an_empty_folder_is_refused(tmp_path):

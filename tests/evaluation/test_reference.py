@@ -5,8 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmagic_adm.evaluation import Reference
-from mmagic_adm.evaluation.image_sets import open_images, write_batch
+from mmagic_adm.evaluation import Reference, open_images, write_batch
 from mmagic_adm.evaluation.reference import shared_reference
 from tests.evaluation.tiny import TinyFeatures, blocky_images, run_on_processes
 
@@ -170,7 +169,7 @@ def test_metrics_of_one_source_share_it(batch):
     ('arrays', 'message'),
     [
         (dict(features=np.zeros(3)), 'it has neither images .* but features'),
-        (dict(arr_0=blocky_images(4)[..., 0]), 'grey images'),
+        (dict(arr_0=blocky_images(4)[..., :1]), 'grey images'),
         (dict(arr_0=blocky_images(4) / 255.0, mu=np.zeros(3)), 'arr_0 is float64'),
     ],
 )

@@ -4,12 +4,12 @@ import logging
 
 import pytest
 import torch
-from mmagic_adm.models.denoisers import EDMPrecond
 from mmengine import MODELS
 from mmengine.logging import MMLogger
 from torch import nn
 
 from mmagic_adm.apis import init_model
+from mmagic_adm.denoisers import EDMPrecond
 from mmagic_adm.guidance.classifier import ClassifierGuidance
 from mmagic_adm.models import profiles
 from mmagic_adm.models.compiled import Run

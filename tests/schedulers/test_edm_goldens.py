@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmagic_adm.checkpoints.edm_names import adm_state_dict
+from mmagic_adm.checkpoints.edm import adm_state_dict
 from mmagic_adm.denoisers import EDMPrecond, make_denoiser
 from mmagic_adm.guidance import Path, SampleGuidance
 from mmagic_adm.networks import ADMUNet

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmagic_adm.files.pictures import as_uint8
 from mmagic_adm.guidance.classifier import in_type_of
-from mmagic_adm.models.data_preprocessor import as_uint8
 
 
 @torch.no_grad()

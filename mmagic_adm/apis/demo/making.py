@@ -14,8 +14,8 @@ from mmagic_adm.apis.demo.background import Report, StoppedError
 from mmagic_adm.apis.demo.confidence import confidences
 from mmagic_adm.apis.demo.order import Order
 from mmagic_adm.apis.demo.shelf import Shelf
-from mmagic_adm.apis.pictures import as_pictures
 from mmagic_adm.apis.sampling import sample_in_batches, scheduler_config
+from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.models.sampling import Step
 
 # As `sample` and tools/sample.py have it, so that they give the same to the last bit.

@@ -14,7 +14,7 @@ from mmagic_adm.apis.demo.making import Made, Sampled
 from mmagic_adm.apis.demo.order import Order
 from mmagic_adm.apis.pictures import trajectory_pictures
 from mmagic_adm.apis.sample_folder import SampleFolder
-from mmagic_adm.checkpoints.files import written_whole
+from mmagic_adm.files.whole import written_whole
 
 
 class Files(NamedTuple):

@@ -28,8 +28,8 @@ from mmagic_adm.apis.demo.reproduction import as_command, as_python
 from mmagic_adm.apis.demo.results import write_results
 from mmagic_adm.apis.demo.shelf import Shelf
 from mmagic_adm.apis.demo.visitors import Visitors
-from mmagic_adm.apis.pictures import as_pictures
 from mmagic_adm.apis.sampling import is_out_of_memory
+from mmagic_adm.files.pictures import as_pictures
 
 MAX_FRAMES = 60
 

@@ -14,7 +14,7 @@ from torch import nn
 from mmagic_adm.apis.demo.catalogue import ModelFacts
 from mmagic_adm.apis.demo.order import Order
 from mmagic_adm.apis.models import default_device, init_model
-from mmagic_adm.checkpoints.named_configs import find_config
+from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.guidance.classifier import build_frozen
 
 Kept = TypeVar('Kept')

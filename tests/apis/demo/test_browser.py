@@ -14,8 +14,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from mmagic_adm.apis import init_model, sample
 from mmagic_adm.apis.demo import start_server
-from mmagic_adm.apis.pictures import as_array, as_pictures
-from mmagic_adm.checkpoints.errors import CheckpointError
+from mmagic_adm.files.pictures import as_array, as_pictures
+from mmagic_adm.files.whole import CheckpointError
 from tests.apis.demo.orders import DIGITS
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
@@ -244,7 +244,7 @@ class TestWholePage:
         self, visit, monkeypatch, tmp_path
     ):
         monkeypatch.setenv('MMAGIC_ADM_CACHE', str(tmp_path))
-        monkeypatch.setattr('mmagic_adm.checkpoints.download.transfer', refuse)
+        monkeypatch.setattr('mmagic_adm.files.download.transfer', refuse)
         page = visit()
         choose(page, 'model', 'adm_ddim250_8xb32_lsun-cat-256x256')
         page.get_by_text('256×256').first.wait_for()

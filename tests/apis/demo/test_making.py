@@ -11,7 +11,7 @@ from mmagic_adm.apis import init_model, sample
 from mmagic_adm.apis.demo.background import Report, StoppedError
 from mmagic_adm.apis.demo.making import by_class, make, whole_scales
 from mmagic_adm.apis.demo.shelf import Shelf
-from mmagic_adm.apis.pictures import as_array, as_pictures
+from mmagic_adm.files.pictures import as_array, as_pictures
 from tests.apis.demo.orders import DIGITS, order
 
 

@@ -10,7 +10,7 @@ pytest.importorskip('gradio', reason='the demo needs gradio')
 from mmagic_adm.apis.demo.making import make
 from mmagic_adm.apis.demo.reproduction import as_command, as_python
 from mmagic_adm.apis.demo.shelf import Shelf
-from mmagic_adm.apis.pictures import as_array, as_pictures
+from mmagic_adm.files.pictures import as_array, as_pictures
 from tests.apis.demo.orders import load_tool, order
 
 CFG, PLAIN = 'adm-cfg_ddim25_digits-16x16', 'adm_ddim25_digits-16x16'

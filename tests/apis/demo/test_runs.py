@@ -14,7 +14,7 @@ from mmagic_adm.apis import init_model, sample
 from mmagic_adm.apis.demo.pane import Pane
 from mmagic_adm.apis.demo.runs import Runs
 from mmagic_adm.apis.demo.shelf import Shelf
-from mmagic_adm.apis.pictures import as_array, as_pictures
+from mmagic_adm.files.pictures import as_array, as_pictures
 from tests.apis.demo.orders import DIGITS, fields
 from tests.tiny import model_config
 

@@ -7,7 +7,7 @@ from mmengine import Config
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
 from mmagic_adm.apis.demo.shelf import Shelf
-from mmagic_adm.checkpoints.errors import CheckpointError
+from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.guidance import (
     ClassifierFreeGuidance,
     ClassifierGuidance,

@@ -1,8 +1,9 @@
 import pytest
 
-from mmagic_adm.checkpoints.key_names import mmagic_name, network_prefixes, openai_name
-from mmagic_adm.checkpoints.shapes import build_without_weights, shapes_of
-from mmagic_adm.checkpoints.zoo import zoo_entries
+from mmagic_adm.checkpoints.formats import shapes_of
+from mmagic_adm.checkpoints.mmagic_files import mmagic_name, openai_name
+from mmagic_adm.checkpoints.parts import network_prefixes
+from mmagic_adm.checkpoints.zoo import build_without_weights, zoo_entries
 from tests.checkpoints.conftest import network_config
 from tests.reference import golden_names, load_manifest
 

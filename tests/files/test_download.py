@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmagic_adm.checkpoints import CheckpointError, cache_directory, fetch, transfer
-from mmagic_adm.checkpoints.download import cached_path
+from mmagic_adm.files import CheckpointError, cache_directory, download, fetch
+from mmagic_adm.files.download import cached_path
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -103,8 +103,8 @@ def server(content):
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv('MMAGIC_ADM_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setenv('NO_PROXY', '*')
-    monkeypatch.setattr(transfer, '_PAUSE', 0.0)
-    monkeypatch.setattr(transfer, '_BLOCK_BYTES', 4096)
+    monkeypatch.setattr(download, '_PAUSE', 0.0)
+    monkeypatch.setattr(download, '_BLOCK_BYTES', 4096)
     return tmp_path / 'cache'
 
 
@@ -160,7 +160,7 @@ def test_a_download_that_was_cut_off_goes_on(server, content):
 
 
 def test_a_later_call_goes_on_where_an_earlier_one_gave_up(server, content, cache, monkeypatch):
-    monkeypatch.setattr(transfer, '_ATTEMPTS', 1)
+    monkeypatch.setattr(download, '_ATTEMPTS', 1)
     server.cuts = [49_152]
     with pytest.raises(CheckpointError, match='cut off 1 times, the last after 49,152 bytes'):
         fetch(server.url())
@@ -177,7 +177,7 @@ def test_without_ranges_a_download_starts_anew(server, content):
 
 
 def test_a_file_that_changed_meanwhile_is_not_pieced_together(server, content, monkeypatch):
-    monkeypatch.setattr(transfer, '_ATTEMPTS', 1)
+    monkeypatch.setattr(download, '_ATTEMPTS', 1)
     server.content = bytes(len(content))
     server.cuts = [49_152]
     with pytest.raises(CheckpointError):
@@ -201,7 +201,7 @@ def test_without_a_validator_the_length_tells_that_a_file_changed(server, conten
 
 
 def test_pieces_that_do_not_make_the_claimed_file_are_fetched_again(server, content, monkeypatch):
-    monkeypatch.setattr(transfer, '_ATTEMPTS', 1)
+    monkeypatch.setattr(download, '_ATTEMPTS', 1)
     server.etag = None
     url = server.url(f'net-{hashlib.sha256(content).hexdigest()[:8]}.pt')
     server.content = bytes(len(content))
@@ -216,7 +216,7 @@ def test_pieces_that_do_not_make_the_claimed_file_are_fetched_again(server, cont
 
 def test_a_complete_part_is_not_fetched_again(server, content, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(transfer.PartialFile, 'become', _interrupted)
+        patch.setattr(download.PartialFile, 'become', _interrupted)
         with pytest.raises(KeyboardInterrupt):
             fetch(server.url())
     assert fetch(server.url()).read_bytes() == content
@@ -262,7 +262,7 @@ def test_a_web_page_is_called_one(server, cache, content_type):
 
 
 def test_a_server_that_hangs_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(transfer, '_TIMEOUT', (0.2, 0.2))
+    monkeypatch.setattr(download, '_TIMEOUT', (0.2, 0.2))
     server.hangs = True
     with pytest.raises(CheckpointError, match='cannot be reached') as caught:
         fetch(server.url())

@@ -4,11 +4,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from mmengine import Config
 from mmengine.logging import HistoryBuffer
 
 from mmagic_adm.checkpoints import CheckpointError
-from mmagic_adm.checkpoints.files import recognise_container
-from mmagic_adm.checkpoints.unpickling import unpickle
+from mmagic_adm.checkpoints.torch_files import recorded_model, unpickle
 
 
 class _Calls:
@@ -21,10 +21,6 @@ class _Calls:
         return self.call
 
 
-def _unpickled(path):
-    return unpickle(path, recognise_container(path))
-
-
 @pytest.mark.parametrize('is_zip', [True, False])
 @pytest.mark.parametrize('protocol', [2, 4])
 def test_code_in_a_file_is_named_and_never_run(tmp_path, is_zip, protocol):
@@ -32,7 +28,7 @@ def test_code_in_a_file_is_named_and_never_run(tmp_path, is_zip, protocol):
     hostile = {'w': torch.ones(1), 'x': _Calls(os.mkdir, str(trace))}
     torch.save(hostile, path, pickle_protocol=protocol, _use_new_zipfile_serialization=is_zip)
     with pytest.raises(CheckpointError, match=r'was refused.*posix\.mkdir') as caught:
-        _unpickled(path)
+        unpickle(path)
     assert not trace.exists()
     assert '\n' not in str(caught.value)
 
@@ -41,7 +37,7 @@ def test_a_bare_pickle_is_no_way_round(tmp_path):
     path, trace = tmp_path / 'net.pkl', tmp_path / 'trace'
     path.write_bytes(pickle.dumps({'x': _Calls(os.mkdir, str(trace))}))
     with pytest.raises(CheckpointError, match=r'posix\.mkdir'):
-        _unpickled(path)
+        unpickle(path)
     assert not trace.exists()
 
 
@@ -60,7 +56,7 @@ def test_what_checkpoints_may_hold_gives_no_handle_on_code(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     torch.save({'x': call}, 'net.pt')
     with pytest.raises(CheckpointError, match='was refused'):
-        _unpickled(tmp_path / 'net.pt')
+        unpickle(tmp_path / 'net.pt')
     assert os.listdir(tmp_path) == ['net.pt']
 
 
@@ -74,7 +70,7 @@ def test_what_a_runner_saves_comes_back(tmp_path):
         'flags': np.array([True]),
     }
     torch.save(saved, tmp_path / 'iter_3.pth')
-    read = _unpickled(tmp_path / 'iter_3.pth')
+    read = unpickle(tmp_path / 'iter_3.pth')
     assert read['message_hub']['log_scalars']['loss'].mean() == 3.0
     assert read['best'] == np.float32(0.5)
     for name in ('scores', 'names', 'flags'):
@@ -89,12 +85,12 @@ def test_files_of_old_numpy_are_read(tmp_path):
     content = (tmp_path / 'old.pth').read_bytes()
     assert new_name in content
     (tmp_path / 'old.pth').write_bytes(content.replace(new_name, old_name))
-    assert _unpickled(tmp_path / 'old.pth') == {'best': 0.5}
+    assert unpickle(tmp_path / 'old.pth') == {'best': 0.5}
 
 
 def test_allowing_these_classes_lasts_no_longer_than_the_reading(tmp_path):
     torch.save({'loss': HistoryBuffer([1.0], [1])}, tmp_path / 'a.pth')
-    _unpickled(tmp_path / 'a.pth')
+    unpickle(tmp_path / 'a.pth')
     with pytest.raises(pickle.UnpicklingError):
         torch.load(tmp_path / 'a.pth', weights_only=True)
 
@@ -107,21 +103,47 @@ def test_a_truncated_file_is_called_so(tmp_path, is_zip, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(CheckpointError, match=f'{path} is truncated or damaged'):
-        _unpickled(path)
+        unpickle(path)
 
 
 def test_an_archive_of_something_else_is_called_so(tmp_path):
     np.savez(tmp_path / 'samples.npz', arr_0=np.zeros(2))
     with pytest.raises(CheckpointError, match=r'not one that torch\.save made'):
-        _unpickled(tmp_path / 'samples.npz')
+        unpickle(tmp_path / 'samples.npz')
 
 
 def test_tensors_are_mapped_where_that_is_asked_for(tmp_path):
     path = tmp_path / 'net.pt'
     saved = {'a': torch.arange(5.0)}
     torch.save(saved, path)
-    mapped = unpickle(path, 'zip', mmap=True)
+    mapped = unpickle(path, mmap=True)
     assert torch.equal(mapped['a'], saved['a'])
     # What is mapped may be written to, and the file stays as it is.
     mapped['a'].zero_()
-    assert torch.equal(_unpickled(path)['a'], saved['a'])
+    assert torch.equal(unpickle(path)['a'], saved['a'])
+
+
+def test_a_runners_config_is_read_as_values():
+    unet = dict(type='ADMUNet', attention_resolutions=(32, 16), num_classes=None, dropout=-0.5)
+    model = dict(type='AblatedDiffusionModel', unet=unet, rgb2bgr=False)
+    config = Config(dict(model=model, train_cfg=dict(max_iters=3), names=['a', 'b']))
+    assert recorded_model(config.pretty_text)['unet'] == unet
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        "model = dict(unet=dict(dropout=__import__('os').mkdir('trace')))",
+        'model = build()',
+        'model = dict(dict(a=1))',
+        'model = [1]',
+        'import os',
+        'model = ',
+        'x = dict(unet=dict(dropout=0.1))',
+        '(' * 2000,
+    ],
+)
+def test_code_is_neither_run_nor_understood(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert recorded_model(text) == {}
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,98 @@
+"""What a format of checkpoints is: how to know its files, to read them, and to write them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+StateDict = dict[str, Tensor]
+# By what the file calls them.
+Networks = Mapping[str, StateDict]
+# What a file says about itself.
+Metadata = Mapping[str, Any]
+Shapes = Mapping[str, tuple[int, ...]]
+Kind = Literal['unet', 'classifier']
+
+
+@dataclass(frozen=True)
+class Document:
+    """All that a file holds.
+
+    Args:
+        state_dict: Tensors, by the file's own names.
+        meta: What the file says about itself.
+        others: What else there is in a runner's checkpoint, such as the optimiser's state.
+    """
+
+    state_dict: dict[str, Any]
+    meta: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
+
+
+class Format(ABC):
+    """A way to lay networks out in a file.
+
+    Attributes:
+        layout: What it is called.
+        is_written: Whether :func:`write_checkpoint` can write it.
+    """
+
+    layout: str
+    is_written: bool = False
+
+    @abstractmethod
+    def knows(self, path: Path, head: bytes) -> bool:
+        """Whether a file is of this format.
+
+        Args:
+            path: The file.
+            head: The first bytes of it, up to 512.
+        """
+
+    @abstractmethod
+    def read(self, path: Path, map_location: Any = 'cpu', mmap: bool = True) -> Document:
+        """What a file holds; nothing that is in it may be run.
+
+        Args:
+            path: The file.
+            map_location: As in :func:`torch.load`.
+            mmap: Whether to map tensors from the file where it allows that. The file must then
+                stay as it is while they are in use.
+        """
+
+    def write(self, path: Path, networks: Networks, metadata: Metadata) -> None:
+        """Writes networks, if ``is_written`` says so.
+
+        Args:
+            path: The file, whose name is not yet its final one.
+            networks: Tensors of each, in OpenAI's names; one without a name is alone.
+            metadata: What the file shall say about itself, in values that JSON can hold.
+
+        Raises:
+            ValueError: The format has no place for something.
+        """
+        raise NotImplementedError
+
+
+def under_prefixes(networks: Networks) -> StateDict:
+    """The tensors of networks in one dict, each under its network's name and a dot."""
+    return {
+        f'{part}.{key}' if part else key: tensor
+        for part, state in networks.items()
+        for key, tensor in state.items()
+    }
+
+
+def kind_of(state: Iterable[str]) -> Kind:
+    """Whether a network's state dict, in OpenAI's names, is a U-Net's or a classifier's."""
+    return 'unet' if any(key.startswith('output_blocks.') for key in state) else 'classifier'
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> Shapes:
+    """The shape of each tensor of a state dict."""
+    return {key: tuple(tensor.shape) for key, tensor in state.items()}

@@ -1,0 +1,167 @@
+"""Files that are whole or not there: writing them, and telling what is wrong with one."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.\w+(\?.*)?$')
+_WEB_PAGE = re.compile(rb'\s*<(!doctype|html|head|body|\?xml|!--)', re.IGNORECASE)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class CheckpointError(RuntimeError):
+    """A file cannot be had, read, written or loaded; one line says which, why, and a way out."""
+
+
+@contextlib.contextmanager
+def written_whole(path: Path, size: int, overwrite: bool) -> Iterator[Path]:
+    """Gives a temporary name to write to, and moves the file to its own once it is complete.
+
+    Args:
+        path: Where the file goes.
+        size: How many bytes it will have, about.
+        overwrite: Whether to replace a file of that name.
+    """
+    if path.exists() and not overwrite:
+        raise CheckpointError(
+            f'{path} exists; choose another name, or ask to overwrite it (overwrite=True, '
+            '--overwrite)'
+        )
+    if not path.parent.is_dir():
+        raise CheckpointError(f'cannot write {path}: there is no folder {path.parent}')
+    check_free_space(path, size)
+    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:8]}.tmp')
+    try:
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode
+        yield temporary
+        # safetensors makes its files unreadable to others, whatever the umask.
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise writing_failed(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any, overwrite: bool) -> None:
+    """Writes values as JSON, whole or not at all."""
+    text = json.dumps(content, indent=2)
+    with written_whole(path, len(text), overwrite) as temporary:
+        temporary.write_text(text)
+
+
+def check_free_space(path: Path, size: int) -> None:
+    """Refuses to begin a file for which the disk has no room."""
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise _disk_full(path, f'it needs {size:,} bytes, and {free:,} are free')
+
+
+def writing_failed(path: Path, error: BaseException) -> CheckpointError:
+    """The error for a file that could not be written; finds a full disk behind it."""
+    if is_disk_full(error):
+        return _disk_full(path, f'{shutil.disk_usage(path.parent).free:,} bytes are free')
+    said = str(error).strip() or type(error).__name__
+    return CheckpointError(f'cannot write {path}: {said.splitlines()[0]}')
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk is what an error comes from."""
+    # torch and safetensors raise errors of their own from the system's, or put it into words.
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            return True
+        if os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _disk_full(path: Path, detail: str) -> CheckpointError:
+    return CheckpointError(
+        f'cannot write {path}: the disk is full ({detail}); make room, or write elsewhere'
+    )
+
+
+def check_content(path: Path, source: str | Path | None = None) -> bytes:
+    """Refuses what a download or a copy leaves in place of a file; gives the first bytes of others.
+
+    Args:
+        path: The file.
+        source: What to call it, if not by its path.
+    """
+    called = source or path
+    try:
+        with path.open('rb') as file:
+            head = file.read(512)
+    except OSError as error:
+        raise CheckpointError(f'{called} cannot be read: {error.strerror}') from error
+    if not head:
+        raise CheckpointError(f'{called} is empty; download or copy it again')
+    if _WEB_PAGE.match(head):
+        raise CheckpointError(
+            f'{called} is a web page, not a checkpoint; the link may want a log-in, or lead to a '
+            'page about the file: download the file itself'
+        )
+    if head.startswith(b'version https://git-lfs'):
+        raise CheckpointError(
+            f'{called} is a git-lfs pointer, not a checkpoint; run `git lfs pull` where it is from'
+        )
+    if head.startswith(b'PK\x03\x04') and not zipfile.is_zipfile(path):
+        raise truncated(path, called)
+    return head
+
+
+def truncated(path: Path, source: str | Path | None = None) -> CheckpointError:
+    """The error for a file whose end is missing, or whose middle makes no sense."""
+    return CheckpointError(
+        f'{source or path} is truncated or damaged ({path.stat().st_size:,} bytes); download or '
+        'copy it again'
+    )
+
+
+def hash_in_name(name: str) -> str | None:
+    """The beginning of the SHA-256 that a name or a URL claims, as in ``net-7ff0080b.pth``.
+
+    Digits alone are more often a date than a hash, and are not taken for one.
+    """
+    match = _HASH_IN_NAME.search(name)
+    return match[1] if match and not match[1].isdigit() else None
+
+
+def check_hash_in_name(path: Path, source: str | Path | None = None) -> None:
+    """Refuses a file whose content is not what its name claims.
+
+    Args:
+        path: The file.
+        source: What to call it, if not by its path. Its name counts.
+    """
+    called = source or path
+    claimed = hash_in_name(str(called))
+    found = _sha256(path) if claimed else ''
+    if claimed and not found.startswith(claimed):
+        raise CheckpointError(
+            f'{called} is damaged: its name says that its SHA-256 begins with {claimed}, but it '
+            f'begins with {found[: len(claimed)]}; download it again, or rename it if '
+            f'-{claimed} is not a hash'
+        )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
