@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from mmagic_adm.apis.sampling import LabelSpec, resolve_labels
-from mmagic_adm.denoisers import FiniteWatch
+from mmagic_adm.denoisers import FiniteWatch, PreconditionedNetwork
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.batch import Seeds
-from mmagic_adm.models.sampling import evaluating
+from mmagic_adm.models.sampling import checked_images, evaluating
+from mmagic_adm.schedulers import DDIMScheduler, EDMHeunScheduler
 
 
 class Reconstruction(NamedTuple):
@@ -50,8 +51,8 @@ def encode(
     Returns:
         Noise to hand to :func:`decode`, or to ``infer`` as ``init_image``.
     """
-    images = model.checked(images)
-    scheduler = model.ode()
+    images = checked_images(images, model.sample_shape).to(model.device)
+    scheduler = _ode(model)
     scheduler.set_timesteps(steps)
     watch = FiniteWatch()
     inputs: dict[str, Any] = {}
@@ -74,7 +75,7 @@ def decode(
         init_image=noise,
         labels=_labels(model, labels, len(noise)),
         num_inference_steps=steps,
-        scheduler_kwargs=model.ode(),
+        scheduler_kwargs=_ode(model),
         classifier_scale=0.0,
         seeds=0,
     )
@@ -163,7 +164,6 @@ def vary(
     """
     if not 0 < strength <= 1:
         raise ValueError(f'strength is above 0 and up to 1, not {strength}')
-    images = model.checked(images)
     scheduler = model.make_scheduler(infer_kwargs.get('scheduler_kwargs'))
     spec = steps if steps is not None else model.num_inference_steps
     scheduler.set_timesteps(spec)
@@ -177,6 +177,24 @@ def vary(
         **infer_kwargs,
     )
     return result['samples']
+
+
+def _ode(model: AblatedDiffusionModel) -> DDIMScheduler | EDMHeunScheduler:
+    """A scheduler without randomness, whose way can be walked from noise and to it."""
+    own, process = model.diffusion_scheduler, model.process
+    if isinstance(model.unet, PreconditionedNetwork):
+        if isinstance(own, EDMHeunScheduler):
+            return EDMHeunScheduler(own.sigma_min, own.sigma_max, own.rho)
+        return EDMHeunScheduler()
+    # Clipping the prediction on the way would lose what the way back needs.
+    return DDIMScheduler(
+        process.num_train_timesteps,
+        process.betas,
+        process.prediction_type,
+        process.variance_type,
+        clip_sample=False,
+        rescale_timesteps=process.timestep_scale != 1,
+    )
 
 
 def _arc(first: Tensor, second: Tensor, count: int) -> Tensor:

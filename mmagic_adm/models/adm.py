@@ -18,7 +18,6 @@ from mmagic_adm.denoisers import (
     ClippedDenoiser,
     Denoiser,
     FiniteWatch,
-    PreconditionedNetwork,
     make_denoiser,
 )
 from mmagic_adm.diffusion import randn_samples
@@ -37,15 +36,21 @@ from mmagic_adm.models.batch import (
 )
 from mmagic_adm.models.compiled import time_call
 from mmagic_adm.models.data_samples import as_data_samples, infer_arguments
-from mmagic_adm.models.diffusion_loss import DiffusionLoss
+from mmagic_adm.models.diffusion_loss import build_loss
 from mmagic_adm.models.profiles import ProfiledModel
-from mmagic_adm.models.sampling import Trajectory, Watcher, evaluating, follow
+from mmagic_adm.models.sampling import (
+    Trajectory,
+    Watcher,
+    checked_images,
+    checked_noise,
+    evaluating,
+    follow,
+)
 from mmagic_adm.models.scheduler_choice import build_scheduler
+from mmagic_adm.networks.deep_features import check_reuse
+from mmagic_adm.networks.network import check_network
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
-from mmagic_adm.schedulers import DDIMScheduler, EDMHeunScheduler, Scheduler
-
-# x_T has unit variance; no entry of a normal tensor of any size comes near this.
-IMPLAUSIBLE_NOISE = 20.0
+from mmagic_adm.schedulers import Scheduler
 
 
 @MODELS.register_module(name=['AblatedDiffusionModel', 'ADM', 'GuidedDiffusion'])
@@ -104,11 +109,15 @@ class AblatedDiffusionModel(ProfiledModel):
             init_cfg,
         )
         self.unet = build_part(MODELS, unet)
+        check_network(self.unet)
+        check_reuse(self.unet, reuse_every, reuse_levels)
         self.classifier = None if classifier is None else freeze(build_part(MODELS, classifier))
         self.diffusion_scheduler = build_part(DIFFUSION_SCHEDULERS, diffusion_scheduler)
         self._scheduler_config = diffusion_scheduler
         self.num_inference_steps = num_inference_steps
-        self.loss = self._build_loss(loss, loss_type=loss_type, timestep_sampler=timestep_sampler)
+        self.loss = build_loss(
+            self.process, loss, loss_type=loss_type, timestep_sampler=timestep_sampler
+        )
         self.classifier_scale = 1.0 if classifier_scale is None else classifier_scale
         self.guidance = build_guidance(guidance, self.classifier, classifier_scale)
         self.rgb2bgr = rgb2bgr
@@ -348,41 +357,20 @@ class AblatedDiffusionModel(ProfiledModel):
         skip: int,
     ) -> Tensor:
         """What the walk starts from, in the form that its scheduler takes."""
-        noise = self._noise(noise, batch)
+        shape = (len(batch), *self.sample_shape)
+        if noise is None:
+            noise = randn_samples(shape, batch.generators, device=self.device)
+        else:
+            noise = checked_noise(noise, shape).to(self.device)
         if images is None:
             return scheduler.init_noise(noise)
-        return scheduler.noised(self.checked(images).expand(noise.shape), noise, skip)
-
-    def _noise(self, given: Tensor | None, batch: SampleBatch) -> Tensor:
-        shape = (len(batch), *self._shape)
-        if given is None:
-            return randn_samples(shape, batch.generators, device=self.device)
-        if tuple(given.shape[1:]) != shape[1:] or len(given) not in (1, len(batch)):
-            raise ValueError(
-                f'init_image has shape {tuple(given.shape)}, this model starts from {shape}'
-            )
-        if not given.is_floating_point() or given.abs().max() > IMPLAUSIBLE_NOISE:
-            raise ValueError(
-                'init_image is the noise x_T, of mean 0 and variance 1; this one is '
-                f'{given.dtype} with values from {given.min()} to {given.max()}'
-            )
-        return given.to(self.device, torch.float32).expand(shape)
+        images = checked_images(images, self.sample_shape).to(self.device)
+        return scheduler.noised(images.expand(shape), noise, skip)
 
     @property
-    def _shape(self) -> tuple[int, int, int]:
+    def sample_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a sample."""
         return self.unet.in_channels, self.unet.image_size, self.unet.image_size
-
-    def checked(self, images: Tensor) -> Tensor:
-        """Images in the form that the model takes, (N, C, H, W) in [-1, 1]; refuses others."""
-        if images.ndim != 4 or tuple(images.shape[1:]) != self._shape:
-            listed = ', '.join(map(str, ('N', *self._shape)))
-            raise ValueError(f'images have shape {tuple(images.shape)}; the model wants ({listed})')
-        if images.abs().max() > 1.001:
-            raise ValueError(
-                f'images have values from {images.min():g} to {images.max():g}; they should be in '
-                '[-1, 1]'
-            )
-        return images.to(self.device, torch.float32)
 
     def _finish(self, sample: Tensor) -> Tensor:
         sample = sample.float().clamp(-1, 1)
@@ -391,7 +379,8 @@ class AblatedDiffusionModel(ProfiledModel):
     def start_of(self, seeds: Sequence[int], labels: Labels = None) -> tuple[SampleBatch, Tensor]:
         """What these seeds' samples start from: their labels, drawn where not given, and noise."""
         batch = self._make_batch(seeds, labels, len(seeds))
-        return batch, self._noise(None, batch)
+        shape = (len(batch), *self.sample_shape)
+        return batch, randn_samples(shape, batch.generators, device=self.device)
 
     def make_scheduler(self, changes: dict | Scheduler | None = None) -> Scheduler:
         """A scheduler for one walk: the model's, or another for the process it was trained on.
@@ -406,33 +395,6 @@ class AblatedDiffusionModel(ProfiledModel):
         )
         self._check_parts(scheduler)
         return scheduler
-
-    def ode(self) -> DDIMScheduler | EDMHeunScheduler:
-        """A scheduler without randomness, whose way can be walked from noise and to it."""
-        own = self.diffusion_scheduler
-        if isinstance(self.unet, PreconditionedNetwork):
-            if isinstance(own, EDMHeunScheduler):
-                return EDMHeunScheduler(own.sigma_min, own.sigma_max, own.rho)
-            return EDMHeunScheduler()
-        process = self.process
-        # Clipping the prediction on the way would lose what the way back needs.
-        return DDIMScheduler(
-            process.num_train_timesteps,
-            process.betas,
-            process.prediction_type,
-            process.variance_type,
-            clip_sample=False,
-            rescale_timesteps=process.timestep_scale != 1,
-        )
-
-    def _build_loss(self, loss: Any, **settings: Any) -> Callable[..., dict[str, Tensor]]:
-        given = {name: value for name, value in settings.items() if value is not None}
-        if loss is None:
-            return DiffusionLoss(self.process, **given)
-        if given:
-            kind = loss['type'] if isinstance(loss, dict) else type(loss).__name__
-            raise ValueError(f'{" and ".join(given)} are of DiffusionLoss; {kind} takes its own')
-        return build_part(MODELS, loss)
 
     def _check_parts(self, scheduler: Any) -> None:
         if self.guidance is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from mmagic_adm.diffusion import (
 )
 from mmagic_adm.diffusion.losses import LOSS_TYPES
 from mmagic_adm.models.quarter_log import QuarterLog
+from mmagic_adm.registry import MODELS, build_part
 
 TIMESTEP_SAMPLERS: dict[str, type[TimestepSampler]] = {
     'uniform': UniformTimestepSampler,
@@ -89,3 +91,22 @@ def _build_sampler(config: str | dict[str, Any], num_timesteps: int) -> Timestep
         known = ', '.join(TIMESTEP_SAMPLERS)
         raise ValueError(f'timestep_sampler is one of {known}, not {name!r}')
     return TIMESTEP_SAMPLERS[name](num_timesteps, **arguments)
+
+
+def build_loss(
+    process: GaussianDiffusion, loss: Any, **settings: Any
+) -> Callable[..., dict[str, Tensor]]:
+    """A model's loss: a `DiffusionLoss` with the settings that are given, or another.
+
+    Args:
+        process: What the model's network is trained on.
+        loss: Config of another loss, or the loss.
+        **settings: Arguments of `DiffusionLoss`; None is its default.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    if loss is None:
+        return DiffusionLoss(process, **given)
+    if given:
+        kind = loss['type'] if isinstance(loss, dict) else type(loss).__name__
+        raise ValueError(f'{" and ".join(given)} are of DiffusionLoss, and the loss is a {kind}')
+    return build_part(MODELS, loss)

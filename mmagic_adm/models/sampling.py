@@ -1,4 +1,4 @@
-"""Follows a walk to its end: shows its steps, keeps some, and leaves the model as it was."""
+"""What a walk starts from; and following it to its end, with the model left as it was."""
 
 from __future__ import annotations
 
@@ -14,6 +14,36 @@ from tqdm import tqdm
 from mmagic_adm.schedulers import Step
 
 Watcher = Callable[[Step], None]
+
+# x_T has unit variance; no entry of a normal tensor of any size comes near this.
+IMPLAUSIBLE_NOISE = 20.0
+
+
+def checked_noise(noise: Tensor, shape: Sequence[int]) -> Tensor:
+    """Noise of this shape, (N, C, H, W), which one row may stand for; refuses what is none."""
+    if tuple(noise.shape[1:]) != tuple(shape[1:]) or len(noise) not in (1, shape[0]):
+        raise ValueError(
+            f'init_image has shape {(*noise.shape,)}, this model starts from {(*shape,)}'
+        )
+    if not noise.is_floating_point() or noise.abs().max() > IMPLAUSIBLE_NOISE:
+        raise ValueError(
+            'init_image is the noise x_T, of mean 0 and variance 1; this one is '
+            f'{noise.dtype} with values from {noise.min()} to {noise.max()}'
+        )
+    return noise.float().expand(*shape)
+
+
+def checked_images(images: Tensor, shape: Sequence[int]) -> Tensor:
+    """Images of this shape, (C, H, W), in [-1, 1]; refuses others."""
+    if images.ndim != 4 or tuple(images.shape[1:]) != tuple(shape):
+        listed = ', '.join(map(str, ('N', *shape)))
+        raise ValueError(f'images have shape {(*images.shape,)}; the model wants ({listed})')
+    if images.abs().max() > 1.001:
+        raise ValueError(
+            f'images have values from {images.min():g} to {images.max():g}; they should be in '
+            '[-1, 1]'
+        )
+    return images.float()
 
 
 @contextlib.contextmanager

@@ -101,14 +101,18 @@ class Scheduler(ABC):
 
     @property
     def levels(self) -> Sequence[NoiseLevel]:
-        """Where each step starts, noisiest first."""
+        """Where each step starts, noisiest first; :meth:`set_timesteps` sets it."""
         if not self._levels:
             raise RuntimeError(f'{type(self).__name__} has no timesteps: call set_timesteps first')
         return self._levels
 
+    @levels.setter
+    def levels(self, levels: Sequence[NoiseLevel]) -> None:
+        self._levels = list(levels)
+
     @abstractmethod
     def set_timesteps(self, spec: str | int | None) -> None:
-        """Decides on the steps: a number of them, or a spec in the family's language."""
+        """Decides on the ``levels``: by a number of steps, or a spec in the family's language."""
 
     @abstractmethod
     def steps(

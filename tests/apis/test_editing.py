@@ -1,8 +1,8 @@
 """Working on images that exist."""
 
-import numpy as np
 import pytest
 import torch
+from mmengine import MODELS
 
 from mmagic_adm.apis import (
     decode,
@@ -13,23 +13,49 @@ from mmagic_adm.apis import (
     vary,
 )
 from mmagic_adm.apis.editing import _arc
-from tests.tiny import build_model
+from mmagic_adm.denoisers import EDMPrecond
+from tests.tiny import UNET, build_model, model_config
 
 
-@pytest.fixture(scope='module')
-def model():
-    """A model that knows its data: each class a normal distribution around a grey of its own."""
-    model = build_model(num_inference_steps=20)
-    alpha_bar = torch.from_numpy(np.cumprod(1 - model.diffusion_scheduler.full_process.betas))
+def knowing(model):
+    """The model with its network made to know its data: about a grey of its own for each class."""
+
+    def image(x, sigma, labels):
+        centre = (labels.float().view(-1, 1, 1, 1) - 4.5) / 10
+        return centre + 0.04 / (0.04 + sigma**2) * (x - centre)
+
+    if isinstance(model.unet, EDMPrecond):
+        model.unet.denoise = lambda x, sigma, inputs: image(x, sigma, inputs['labels'])
+        return model
+    sigmas = torch.from_numpy(model.process.train_sigmas)
 
     def exact(x, t, labels):
-        share = alpha_bar[t].float().view(-1, 1, 1, 1)
-        centre = (labels.float().view(-1, 1, 1, 1) - 4.5) / 10
-        eps = (x - share.sqrt() * centre) * (1 - share).sqrt() / (0.04 * share + 1 - share)
-        return torch.cat([eps, torch.zeros_like(eps)], dim=1)
+        below = t.double().clamp(0, 998).long()
+        sigma = torch.lerp(sigmas[below], sigmas[below + 1], t.double() - below).view(-1, 1, 1, 1)
+        signal = 1 / (1 + sigma**2).sqrt()
+        eps = (x - signal * image(x / signal, sigma, labels)) / (signal * sigma)
+        return torch.cat([eps, torch.zeros_like(eps)], dim=1).to(x.dtype)
 
     model.unet.forward = exact
     return model
+
+
+def edm():
+    """A model of EDM's that knows its data."""
+    unet = dict(type='EDMPrecond', network=dict(UNET, out_channels=3))
+    config = model_config(diffusion_scheduler=dict(type='EDMHeunScheduler'))
+    return knowing(MODELS.build(config | dict(unet=unet, num_inference_steps=20)).eval())
+
+
+MODELS_THAT_KNOW = {
+    'timesteps': lambda: knowing(build_model(num_inference_steps=20)),
+    'sigma': edm,
+}
+
+
+@pytest.fixture(scope='module', params=MODELS_THAT_KNOW.values(), ids=MODELS_THAT_KNOW)
+def model(request):
+    return request.param()
 
 
 @pytest.fixture(scope='module')
@@ -79,6 +105,19 @@ def test_noise_between_two_noises_has_the_length_of_noise(model, images):
     assert lengths.min() > 0.9 * lengths[0].min()
 
 
+SCHEDULERS = {
+    'own': None,
+    'ddpm': dict(type='DDPMScheduler'),
+    'ddim': dict(type='DDIMScheduler'),
+    'edm': dict(type='EDMHeunScheduler', S_churn=2),
+    **{
+        name: dict(type='DiffusersScheduler', type_=f'{name}Scheduler')
+        for name in ('DPMSolverMultistep', 'HeunDiscrete', 'EulerDiscrete', 'UniPCMultistep')
+    },
+}
+
+
+@pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
 class TestVariation:
     def test_a_little_strength_changes_a_little(self, model, images):
         def change(strength):
@@ -91,6 +130,43 @@ class TestVariation:
         both = vary(model, images, 0.5, labels=[3, 7], seeds=[4, 5], steps=10)
         one = vary(model, images[1:], 0.5, labels=7, seeds=[5], steps=10)
         torch.testing.assert_close(both[1:], one, atol=1e-5, rtol=1e-4)
+
+    @pytest.mark.parametrize('strength', [0.3, 0.8, 1.0])
+    @pytest.mark.parametrize('changes', SCHEDULERS.values(), ids=SCHEDULERS)
+    def test_the_image_is_noised_to_the_level_that_the_walk_begins_at(
+        self, model, images, changes, strength, monkeypatch
+    ):
+        """Under every scheduler; two steps off, and the noise is another by a tenth or more."""
+        asked = []
+        make = model.denoiser
+
+        def watched(*args, **inputs):
+            denoiser = make(*args, **inputs)
+
+            def ask(x_t, level):
+                asked.append((x_t, level))
+                return denoiser(x_t, level)
+
+            return ask
+
+        monkeypatch.setattr(model, 'denoiser', watched)
+        grey = torch.zeros(64, 3, 8, 8)
+        vary(model, grey, strength, labels=3, seeds=0, steps=20, scheduler_kwargs=changes)
+        x_t, level = asked[0]
+        assert x_t.std().item() == pytest.approx(level.noise, rel=0.02)
+        scheduler = model.make_scheduler(changes)
+        scheduler.set_timesteps(20)
+        assert len(scheduler.levels) == 20
+        first = scheduler.calls(20 - round(20 * strength))[0]
+        assert level.sigma == pytest.approx(first.sigma)
+
+    @pytest.mark.parametrize('name', ['edm', 'DPMSolverMultistep', 'HeunDiscrete'])
+    def test_what_comes_out_is_like_the_data(self, model, name):
+        data = (-0.15 + 0.2 * torch.randn(64, 3, 8, 8)).clamp(-1, 1)
+        settings = dict(seeds=0, steps=40, scheduler_kwargs=SCHEDULERS[name])
+        varied = vary(model, data, 0.5, labels=3, **settings)
+        assert varied.mean().item() == pytest.approx(-0.15, abs=0.02)
+        assert varied.std().item() == pytest.approx(0.2, abs=0.025)
 
 
 class TestBadInput:

@@ -5,6 +5,8 @@ import torch
 
 from mmagic_adm.apis import sample
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches, scheduler_config
+from mmagic_adm.registry import DIFFUSION_SCHEDULERS
+from mmagic_adm.schedulers import DDIMScheduler
 from tests.tiny import build_model
 
 CLOSE = dict(atol=1e-5, rtol=1e-4)
@@ -109,3 +111,28 @@ class TestBadInput:
     def test_labels_without_classes(self):
         with pytest.raises(ValueError, match='no classes'):
             sample(build_model(unet=dict(num_classes=None)), labels=[1])
+
+
+class TestSchedulersByName:
+    def test_ours_come_before_diffusers_of_the_same_name(self):
+        assert scheduler_config('DDIMScheduler') == dict(type='DDIMScheduler')
+        assert scheduler_config('DDPMScheduler') == dict(type='DDPMScheduler')
+        assert scheduler_config('EDMHeunScheduler') == dict(type='EDMHeunScheduler')
+
+    def test_one_of_ones_own_is_found(self):
+        @DIFFUSION_SCHEDULERS.register_module(force=True)
+        class PatientScheduler(DDIMScheduler):
+            """Somebody's own."""
+
+        try:
+            assert scheduler_config('PatientScheduler') == dict(type='PatientScheduler')
+        finally:
+            DIFFUSION_SCHEDULERS.module_dict.pop('PatientScheduler')
+
+    def test_others_are_diffusers(self):
+        expected = dict(type='DiffusersScheduler', type_='KDPM2DiscreteScheduler')
+        assert scheduler_config('KDPM2DiscreteScheduler') == expected
+
+    def test_edms_by_its_short_name_samples_a_model_of_timesteps(self, model):
+        samples = sample(model, labels=3, seed=1, steps=3, scheduler='edm')['samples']
+        assert samples.isfinite().all()

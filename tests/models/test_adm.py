@@ -364,3 +364,91 @@ class TestBadInput:
         source = dict(ckpt_path='x.pth', strict=False)
         with pytest.raises(ValueError, match='strict=False; name what to leave'):
             build_model(pretrained_cfgs=dict(unet=source))
+
+
+class TestTheModelIsLeftAsItWas:
+    """Sampling is evaluation, whatever mode the model is in; and it gives the mode back."""
+
+    def test_dropout_is_off(self):
+        model = build_model(unet=dict(dropout=0.5))
+        expected = model.infer(seeds=[1], labels=3)['samples']
+        model.train()
+        for _ in range(2):
+            assert torch.equal(model.infer(seeds=[1], labels=3)['samples'], expected)
+
+    def test_every_mode_is_given_back(self):
+        model = build_model(classifier=CLASSIFIER).train()
+        model.unet.middle_block.eval()
+        before = {name: module.training for name, module in model.named_modules()}
+        model.infer(seeds=[1], labels=3)
+        assert {name: module.training for name, module in model.named_modules()} == before
+        assert any(before.values())
+        assert not all(before.values())
+
+    def test_even_if_it_fails(self):
+        model = build_model().train()
+        with pytest.raises(RuntimeError, match='seen enough'):
+            model.infer(seeds=[1], on_step=_fail)
+        assert model.training
+
+    def test_other_steps_for_one_call_are_not_kept(self):
+        model = build_model()
+        expected = model.infer(seeds=[1], labels=3)['samples']
+        model.infer(seeds=[1], labels=3, num_inference_steps=9)
+        assert torch.equal(model.infer(seeds=[1], labels=3)['samples'], expected)
+
+
+def _fail(step):
+    raise RuntimeError('seen enough')
+
+
+SOLVER = dict(type='DiffusersScheduler', type_='DPMSolverMultistepScheduler')
+
+
+@pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
+@pytest.mark.parametrize(
+    'scheduler',
+    [dict(type='DDPMScheduler'), dict(type='EDMHeunScheduler', S_churn=1), SOLVER],
+    ids=lambda scheduler: scheduler['type'],
+)
+def test_sampling_while_one_watches_does_not_disturb_what_is_watched(scheduler):
+    model = build_model(diffusion_scheduler=scheduler)
+    expected = model.infer(seeds=[1, 2], labels=3)['samples']
+
+    def look(step):
+        model.infer(seeds=[9], labels=4, num_inference_steps=2)
+
+    assert torch.equal(model.infer(seeds=[1, 2], labels=3, on_step=look)['samples'], expected)
+
+
+class TestStartingFromAnImage:
+    def test_skipped_steps_need_one(self):
+        with pytest.raises(ValueError, match='skip_steps goes with start_image'):
+            build_model().infer(seeds=[1], skip_steps=2)
+
+    def test_guidance_counts_the_steps_that_are_taken(self):
+        """Every third of the five that are left, from the first of them on."""
+        guidance = dict(type='ClassifierGuidance', every=3)
+        model = build_model(classifier=CLASSIFIER, guidance=guidance, num_inference_steps=8)
+        guided, walked = [], []
+        model.classifier.register_forward_pre_hook(lambda _, args: guided.append(int(args[1][0])))
+        model.unet.register_forward_pre_hook(lambda _, args: walked.append(int(args[1][0])))
+        model.infer(seeds=[1], labels=3, start_image=torch.zeros(1, 3, 8, 8), skip_steps=3)
+        assert len(walked) == 5
+        assert guided == [walked[0], walked[3]]
+
+
+def test_settings_of_a_loss_that_is_not_there_are_refused():
+    with pytest.raises(ValueError, match=r'loss_type are of DiffusionLoss, .* EDMLoss'):
+        build_model(loss=dict(type='EDMLoss'), loss_type='mse')
+    with pytest.raises(ValueError, match='timestep_sampler are of DiffusionLoss'):
+        build_model(loss=dict(type='EDMLoss'), timestep_sampler='uniform')
+
+
+def test_a_network_that_does_not_say_what_it_is_is_refused():
+    with pytest.raises(ValueError, match='Linear has no image_size'):
+        build_model_of(torch.nn.Linear(2, 2))
+
+
+def build_model_of(network):
+    return MODELS.build(model_config() | dict(unet=network))

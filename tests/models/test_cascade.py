@@ -50,11 +50,61 @@ def test_a_sample_is_its_seed(cascade):
     assert (alone['samples'][0] - together['samples'][1]).abs().mean() < 1e-3
 
 
-def test_stages_draw_different_noise():
-    seeds = [(12 + k * SEED_STRIDE) % 2**32 for k in range(3)]
-    draws = [torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    assert (draws[0] - draws[1]).abs().max() > 0.1
-    assert (draws[1] - draws[2]).abs().max() > 0.1
+def test_stages_draw_different_noise(cascade):
+    """What the networks of two stages see first, where both images are all noise, is unlike."""
+    seen = {}
+
+    def note(name):
+        def hook(module, args):
+            seen.setdefault(name, args[0].flatten(1))
+
+        return hook
+
+    for name, unet in (('base', cascade.base.unet), ('large', cascade.upsamplers[0].unet)):
+        unet.register_forward_pre_hook(note(name))
+    cascade.infer(seeds=range(50), labels=3, num_inference_steps=1, classifier_scale=0)
+    small, large = seen['base'], seen['large'][:, : seen['base'].shape[1]]
+    assert torch.corrcoef(torch.stack([small.flatten(), large.flatten()]))[0, 1].abs() < 0.05
+
+
+class TestLabels:
+    """They go to the stages that have classes, and are drawn once."""
+
+    def cascade(self, base, upsampler):
+        large = upsampler_config()
+        large['unet']['num_classes'] = upsampler
+        return CascadedDiffusionModel(
+            build_model(unet=dict(num_classes=base)), [fill_model(MODELS.build(large))]
+        )
+
+    def test_an_unconditional_upsampler_gets_none(self):
+        cascade = self.cascade(10, None)
+        result = cascade.infer(seeds=[5, 6])
+        assert result['labels'].tolist() == cascade.base.infer(seeds=[5, 6])['labels'].tolist()
+        assert cascade.infer(seeds=[5], labels=3)['labels'].tolist() == [3]
+
+    def test_a_conditional_one_behind_an_unconditional_base_gets_those_that_are_given(self):
+        cascade = self.cascade(None, 10)
+        told = []
+        cascade.upsamplers[0].unet.register_forward_pre_hook(
+            lambda module, args, kwargs: told.append(kwargs['labels'].tolist()), with_kwargs=True
+        )
+        result = cascade.infer(seeds=[5, 6], labels=[3, 4])
+        assert told[0] == [3, 4]
+        assert list(result['labels']) == [3, 4]
+
+    def test_a_class_of_images_that_are_there_is_not_drawn(self):
+        with pytest.raises(ValueError, match='conditional on 10 classes, and its base knows none'):
+            self.cascade(None, 10).infer(seeds=[5])
+
+    def test_stages_of_other_classes_do_not_go_together(self):
+        with pytest.raises(ValueError, match='the same classes; these have 7 and 10'):
+            self.cascade(10, 7)
+
+
+def fill_model(model):
+    fill_by_name(model.unet)
+    return model.eval()
 
 
 def test_stages_may_leave_the_device_when_they_are_done(cascade):
