@@ -36,7 +36,7 @@ from mmagic_adm.models.batch import (
 )
 from mmagic_adm.models.compiled import time_call
 from mmagic_adm.models.data_samples import as_data_samples, infer_arguments
-from mmagic_adm.models.diffusion_loss import build_loss
+from mmagic_adm.models.losses import build_loss
 from mmagic_adm.models.profiles import ProfiledModel
 from mmagic_adm.models.sampling import (
     Trajectory,

@@ -1,10 +1,15 @@
-"""The model that enlarges small images."""
+"""The model that enlarges small images, and its training."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+import torchvision.transforms.functional as TF
+from mmagic.structures import DataSample
+from torch import Tensor
 
 from mmagic_adm.models.adm import AblatedDiffusionModel
 from mmagic_adm.models.batch import Labels
@@ -62,3 +67,55 @@ class AblatedUpsamplingModel(AblatedDiffusionModel):
             labels = own_labels
         result = super().infer(labels=labels, network_inputs=dict(low_res=images), **kwargs)
         return {**result, 'low_res': images}
+
+
+@MODELS.register_module()
+class UpsamplerTraining(AblatedUpsamplingModel):
+    """An upsampling model that trains on large images, and makes the small ones itself.
+
+    A small image is the large one averaged over squares, as the published upsamplers saw it.
+    Blur and noise on top of that, of a random strength for each image, make an upsampler that
+    also forgives the faults of samples (Cascaded Diffusion Models, section 4).
+
+    Args:
+        max_blur: Greatest standard deviation of a Gaussian blur, in pixels of the small image.
+        max_noise: Greatest standard deviation of added noise; images are in [-1, 1].
+        **kwargs: Arguments of :class:`AblatedUpsamplingModel`.
+    """
+
+    def __init__(self, max_blur: float = 0.0, max_noise: float = 0.0, **kwargs: Any) -> None:
+        if max_blur < 0 or max_noise < 0:
+            raise ValueError(
+                f'blur and noise are 0 or more; max_blur={max_blur}, max_noise={max_noise}'
+            )
+        super().__init__(**kwargs)
+        self.max_blur = max_blur
+        self.max_noise = max_noise
+
+    def forward(
+        self,
+        inputs: Any,
+        data_samples: Sequence[DataSample] | None = None,
+        mode: str | None = None,
+    ) -> Any:
+        """As of the models it derives from; for 'loss', images are of the large size."""
+        if mode != 'loss':
+            return super().forward(inputs, data_samples, mode)
+        conditions = self._training_inputs(data_samples)
+        return self.loss(self.unet, inputs, dict(conditions, low_res=self.degrade(inputs)))
+
+    def degrade(self, images: Tensor) -> Tensor:
+        """Small images of large ones, both in [-1, 1]."""
+        small = F.adaptive_avg_pool2d(images, self.low_res_size)
+        if self.max_blur:
+            width = 2 * round(3 * self.max_blur) + 1
+            strengths = (torch.rand(len(small)) * self.max_blur).clamp(min=1e-3).tolist()
+            blurred = [
+                TF.gaussian_blur(image, [width, width], [strength, strength])
+                for image, strength in zip(small, strengths, strict=True)
+            ]
+            small = torch.stack(blurred)
+        if self.max_noise:
+            strength = torch.rand(len(small), 1, 1, 1, device=small.device) * self.max_noise
+            small = (small + strength * torch.randn_like(small)).clamp(-1, 1)
+        return small

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine import MODELS, Config
 
-from mmagic_adm.models.edm_loss import EDMLoss
+from mmagic_adm.models.losses import EDMLoss
 from mmagic_adm.registry import EVALUATORS
 from tests.checkpoints.edm_files import edm_state_dict
 from tests.evaluation.tiny import TINY

@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from mmagic_adm.guidance.smooth_relus import SmoothReLUs, has_relus
+from mmagic_adm.guidance.off_the_shelf import SmoothReLUs, has_relus
 
 VALUES = torch.linspace(-2, 2, 9)
 

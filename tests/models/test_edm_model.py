@@ -7,8 +7,8 @@ from mmengine.optim import OptimWrapper
 
 from mmagic_adm.denoisers import EDMPrecond
 from mmagic_adm.guidance import ClassifierFreeGuidance
-from mmagic_adm.models.edm_loss import EDMLoss
-from tests.models.test_diffusion_loss import batch
+from mmagic_adm.models.losses import EDMLoss
+from tests.models.test_losses import batch
 from tests.reference import fill_by_name
 from tests.tiny import CLASSIFIER, UNET, as_pixels, build_model
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine import MODELS
 
-from mmagic_adm.models import upsampler_training  # noqa: F401
+from mmagic_adm.models import upsampling  # noqa: F401
 from tests.tiny import UNET
 
 
