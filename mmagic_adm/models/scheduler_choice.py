@@ -40,6 +40,10 @@ def build_scheduler(
         return build_part(DIFFUSION_SCHEDULERS, {**own, **changes})
     taken = signature(DIFFUSION_SCHEDULERS.get(changes['type'])).parameters
     kept = {key: own[key] for key in TRAINED_PROCESS if key in own and key in taken}
+    if 'beta_schedule' not in taken:
+        scheduler = build_part(DIFFUSION_SCHEDULERS, {**kept, **changes})
+        scheduler.full_process = process
+        return scheduler
     # The numbers, as what a schedule's name stands for may differ between schedulers.
     kept['beta_schedule'] = process.betas.tolist()
     return build_part(DIFFUSION_SCHEDULERS, {**kept, **changes})

@@ -95,7 +95,7 @@ class Scheduler(ABC):
     """
 
     guided_by: frozenset[Form] = frozenset({Form.GRADIENT})
-    full_process: GaussianDiffusion
+    full_process: GaussianDiffusion = GaussianDiffusion('cosine')
     clip_sample: bool = False
     _levels: Sequence[NoiseLevel] = ()
 
