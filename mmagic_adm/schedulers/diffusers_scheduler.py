@@ -93,7 +93,7 @@ class DiffusersScheduler(DiscreteScheduler):
         process, timesteps = self.full_process, self._spaced.timesteps.tolist()
         self._calls = [process.level_at(t) for t in timesteps]
         # One of higher order calls the network more than once in each step but the last.
-        self._levels = self._calls[:: self._order]
+        self.levels = self._calls[:: self._order]
 
     @property
     def timesteps(self) -> list[Any]:

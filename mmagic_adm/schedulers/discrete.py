@@ -86,7 +86,7 @@ class DiscreteScheduler(Scheduler):
         """Takes a step from each timestep of a process, or from some of them, smallest first."""
         self.process = process
         self._indices = list(range(process.num_timesteps) if indices is None else indices)[::-1]
-        self._levels = [process.level(index) for index in self._indices]
+        self.levels = [process.level(index) for index in self._indices]
 
     def process_walked(self, process: GaussianDiffusion) -> GaussianDiffusion:
         """The timesteps of a process that are walked, for networks that know these alone."""

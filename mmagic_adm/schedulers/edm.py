@@ -79,7 +79,7 @@ class EDMHeunScheduler(Scheduler):
         num_steps = _number_of_steps(spec)
         first, last = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
         share = [i / max(num_steps - 1, 1) for i in range(num_steps)]
-        self._levels = [_at((first + part * (last - first)) ** self.rho) for part in share]
+        self.levels = [_at((first + part * (last - first)) ** self.rho) for part in share]
 
     def steps(
         self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int
