@@ -85,8 +85,8 @@ class Scheduler(ABC):
             ...
         images = step.sample
 
-    A scheduler of one's own decides on its levels in :meth:`set_timesteps`, and takes its steps in
-    :meth:`steps`.
+    A scheduler of one's own decides on its ``levels`` in :meth:`set_timesteps`, and takes its steps
+    in :meth:`steps`.
 
     Attributes:
         guided_by: The forms of guidance that it takes, besides those that wrap the denoiser.
@@ -112,7 +112,12 @@ class Scheduler(ABC):
 
     @abstractmethod
     def set_timesteps(self, spec: str | int | None) -> None:
-        """Decides on the ``levels``: by a number of steps, or a spec in the family's language."""
+        """Decides on the steps, by setting ``levels``.
+
+        Args:
+            spec: A number of steps, or a spec in the family's language; None leaves it to the
+                scheduler.
+        """
 
     @abstractmethod
     def steps(

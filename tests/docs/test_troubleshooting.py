@@ -315,6 +315,19 @@ def size_to_enlarge(folder, monkeypatch):
     MODELS.build(upsampler_config()).infer(torch.zeros(1, 3, 5, 5))
 
 
+@provokes('an upsampler of this cascade is conditional on … classes, and its base knows none')
+def class_to_be_guessed(folder, monkeypatch):
+    base = model_config(unet=dict(image_size=4, attention_resolutions=(2,), num_classes=None))
+    MODELS.build(
+        dict(
+            type='CascadedDiffusionModel',
+            _scope_='mmagic_adm',
+            base=base,
+            upsamplers=[upsampler_config()],
+        )
+    ).infer()
+
+
 @provokes('The model output at … holds NaN or infinity')
 def overflow(folder, monkeypatch):
     model = build_model()
@@ -350,10 +363,22 @@ def no_null_label(folder, monkeypatch):
     build_model(guidance=dict(type='ClassifierFreeGuidance'))
 
 
-@provokes('… is mixed into the … of a step, and … takes guidance at the …')
+@provokes('… settles a stochastic step, which … has no place for; it takes guidance that …')
 def undefined_pair(folder, monkeypatch):
     rule = dict(type='PixelAsParamGuidance', variant='clsden')
     build_model(classifier=CLASSIFIER, guidance=rule)
+
+
+@provokes('… pushes the sample before the denoiser sees it, which … has no place for')
+def pushed_sample(folder, monkeypatch):
+    source = dict(type='ClassifierGuidance')
+    build_model(classifier=CLASSIFIER, guidance=dict(type='SampleGuidance', source=source))
+
+
+@provokes('the model has a classifier that its … does not use')
+def idle_classifier(folder, monkeypatch):
+    guidance = dict(type='ClassifierFreeGuidance')
+    build_model(unet=dict(class_dropout_prob=0.1), classifier=CLASSIFIER, guidance=guidance)
 
 
 @provokes('interval=… holds none of the … timesteps from … to …')
@@ -477,6 +502,11 @@ def training_of_another_model(folder, monkeypatch):
     changed = Config(copy.deepcopy(config.to_dict()))
     changed.model.unet.dropout = 0.3
     resume_training(changed, folder / 'work' / 'iter_2.pth')
+
+
+@provokes('… are of DiffusionLoss; … takes its own')
+def settings_of_another_loss(folder, monkeypatch):
+    build_model(loss=dict(type='EDMLoss'), loss_type='mse', timestep_sampler='uniform')
 
 
 @provokes('there are no images in …')
