@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from mmagic_adm.apis import init_model
 from mmagic_adm.models.compiled import Run
 from mmagic_adm.models.profiles import apply_profile, choose_profile
-from mmagic_adm.networks.attention import AttentionBlock
-from mmagic_adm.networks.residual import ResidualBlock
+from mmagic_adm.networks.blocks import AttentionBlock, ResidualBlock
 
 MODEL = 'adm_ddim250_8xb32_imagenet-64x64'
 LEVELS = 4

@@ -30,7 +30,7 @@ from mmagic_adm.apis import init_model
 from mmagic_adm.guidance.classifier import log_probability
 from mmagic_adm.models.compiled import Run
 from mmagic_adm.models.profiles import apply_profile, arithmetic_of, choose_profile
-from mmagic_adm.networks.attention import AttentionBlock
+from mmagic_adm.networks.blocks import AttentionBlock
 
 PRODUCT_SIZE = 4096
 ROW = '{:20}{:>9}{:>11}{:>9}{:>9}{:>11}{:>9}{:>12}{:>12}{:>10}'

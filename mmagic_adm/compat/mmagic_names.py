@@ -3,18 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmagic_adm.compat.mmagic_schedulers import EditDDIMScheduler, EditDDPMScheduler
+from mmagic_adm.compat import mmagic_schedulers  # noqa: F401  (registers them)
 from mmagic_adm.models.data_preprocessor import DiffusionDataPreprocessor
 from mmagic_adm.networks import CHANNEL_MULT, ADMClassifier, ADMUNet
 from mmagic_adm.registry import MODELS
-
-__all__ = [
-    'DataPreprocessor',
-    'DenoisingUnet',
-    'EditDDIMScheduler',
-    'EditDDPMScheduler',
-    'EncoderUNetModel',
-]
 
 MMAGIC_CHANNELS: dict[int, tuple[float, ...]] = {**CHANNEL_MULT, 32: (1, 2, 2, 2)}
 
@@ -41,24 +33,9 @@ def DenoisingUnet(
 ) -> ADMUNet:
     """An :class:`ADMUNet` from the arguments of MMagic's U-Net, where the two are the same network.
 
-    Args:
-        image_size: Height and width of the image, in pixels.
-        in_channels: Channels of the image.
-        out_channels: Channels of the output; None follows from ``output_cfg``.
-        base_channels: ``model_channels``.
-        resblocks_per_downsample: ``num_res_blocks``.
-        dropout: As in ADMUNet.
-        num_classes: Number of classes; 0 for an unconditional network.
-        use_fp16: Whether the network runs in float16.
-        channels_cfg: ``channel_mult``, or a table of it by image size.
-        output_cfg: ``var`` tells whether the variance is learned.
-        use_scale_shift_norm: As in ADMUNet.
-        resblock_updown: As in ADMUNet.
-        num_heads: As in ADMUNet; ``attention_cfg`` comes first.
-        attention_cfg: ``num_heads``, ``num_head_channels``, ``use_new_attention_order``.
-        downsample_conv: ``conv_resample``.
-        attention_res: ``attention_resolutions``.
-        **fixed: Arguments that ADM leaves at MMagic's default; anything else in them is refused.
+    0 is no classes, ``channels_cfg`` may be a table by image size, ``output_cfg`` says by its
+    ``var`` whether the variance is learned, and ``attention_cfg`` comes before ``num_heads``. What
+    ADM leaves at MMagic's default is in ``fixed``, and refused with another value.
     """
     _check_fixed('DenoisingUnet', fixed, _FIXED_UNET)
     size = image_size if isinstance(image_size, int) else image_size[0]
@@ -96,56 +73,21 @@ def DenoisingUnet(
 @MODELS.register_module(name='EncoderUNetModel')
 def EncoderUNetModel(
     image_size: int,
-    in_channels: int,
-    model_channels: int,
-    out_channels: int,
-    num_res_blocks: int,
     attention_resolutions: Sequence[int],
-    channel_mult: Sequence[float] = (1, 2, 4, 8),
-    num_head_channels: int = -1,
-    use_scale_shift_norm: bool = False,
-    resblock_updown: bool = False,
-    pool: str = 'adaptive',
     use_fp16: bool = False,
     dims: int = 2,
     num_heads_upsample: int = -1,
-    **kwargs: Any,
+    **arguments: Any,
 ) -> ADMClassifier:
-    """An :class:`ADMClassifier` from the arguments of MMagic's classifier.
+    """An :class:`ADMClassifier` with the defaults of MMagic's classifier.
 
-    Args:
-        image_size: Height and width of the image, in pixels.
-        in_channels: Channels of the image.
-        model_channels: As in ADMClassifier.
-        out_channels: Number of classes.
-        num_res_blocks: As in ADMClassifier.
-        attention_resolutions: By how much the image is shrunk where the network attends.
-        channel_mult: As in ADMClassifier.
-        num_head_channels: As in ADMClassifier.
-        use_scale_shift_norm: As in ADMClassifier.
-        resblock_updown: As in ADMClassifier.
-        pool: As in ADMClassifier.
-        use_fp16: Whether the network runs in float16.
-        dims: Dimensions of the image: 2.
-        num_heads_upsample: Nothing goes up in a classifier: -1.
-        **kwargs: Other arguments of ADMClassifier.
+    Its ``attention_resolutions`` say by how much the image is shrunk where the network attends.
     """
-    fixed = dict(dims=dims, num_heads_upsample=num_heads_upsample)
-    _check_fixed('EncoderUNetModel', fixed, dict(dims=2, num_heads_upsample=-1))
-    network = ADMClassifier(
-        image_size=image_size,
-        in_channels=in_channels,
-        model_channels=model_channels,
-        out_channels=out_channels,
-        num_res_blocks=num_res_blocks,
-        attention_resolutions=[image_size // factor for factor in attention_resolutions],
-        channel_mult=channel_mult,
-        num_head_channels=num_head_channels,
-        use_scale_shift_norm=use_scale_shift_norm,
-        resblock_updown=resblock_updown,
-        pool=pool,  # type: ignore[arg-type]
-        **kwargs,
-    )
+    given = dict(dims=dims, num_heads_upsample=num_heads_upsample)
+    _check_fixed('EncoderUNetModel', given, _FIXED_CLASSIFIER)
+    attended = [image_size // factor for factor in attention_resolutions]
+    arguments = {**_CLASSIFIER_DEFAULTS, **arguments}
+    network = ADMClassifier(image_size, attention_resolutions=attended, **arguments)
     return network.half() if use_fp16 else network
 
 
@@ -153,15 +95,8 @@ def EncoderUNetModel(
 def DataPreprocessor(
     mean: float = 127.5, std: float = 127.5, **fixed: Any
 ) -> DiffusionDataPreprocessor:
-    """Our preprocessor, where MMagic's is set up to do the same.
-
-    Args:
-        mean: Subtracted from the image: 127.5.
-        std: Divides the image: 127.5.
-        **fixed: Arguments that ADM leaves at MMagic's default.
-    """
-    given = dict(mean=mean, std=std, **fixed)
-    _check_fixed('DataPreprocessor', given, _FIXED_PREPROCESSOR)
+    """Our preprocessor, where MMagic's is set up to do the same."""
+    _check_fixed('DataPreprocessor', dict(mean=mean, std=std, **fixed), _FIXED_PREPROCESSOR)
     return DiffusionDataPreprocessor()
 
 
@@ -182,6 +117,14 @@ _FIXED_UNET: dict[str, Any] = dict(
     pretrained=None,
     unet_type='',
 )
+_CLASSIFIER_DEFAULTS: dict[str, Any] = dict(
+    channel_mult=(1, 2, 4, 8),
+    num_head_channels=-1,
+    use_scale_shift_norm=False,
+    resblock_updown=False,
+    pool='adaptive',
+)
+_FIXED_CLASSIFIER: dict[str, Any] = dict(dims=2, num_heads_upsample=-1)
 _FIXED_PREPROCESSOR: dict[str, Any] = dict(
     mean=127.5,
     std=127.5,

@@ -4,16 +4,17 @@ They are what MMagic's configs and published figures of this family were made wi
 can be called in MMagic's way, whose results are dicts, and like that of any scheduler here.
 """
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmagic_adm.compat.mmagic_stepping import (
     MMagicMembers,
     StepDict,
+    changed,
     mmagic_betas,
     mmagic_timesteps,
     one_guidance,
@@ -72,13 +73,7 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
         self.set_alpha_to_one = set_alpha_to_one
 
     def set_timesteps(self, num_inference_steps: str | int | None, offset: int = 0) -> None:
-        """Decides on the steps.
-
-        Args:
-            num_inference_steps: Their number, which may become larger; or a spec as in
-                `space_timesteps`.
-            offset: Added to every timestep.
-        """
+        """Decides on the steps, see `mmagic_timesteps`; ``offset`` is added to each of them."""
         kept = mmagic_timesteps(self.num_train_timesteps, num_inference_steps)
         if not 0 <= offset < self.num_train_timesteps - kept[-1]:
             raise ValueError(
@@ -90,9 +85,9 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
 
     def step(  # type: ignore[override]
         self,
-        model_output: torch.Tensor | Mapping[str, torch.Tensor],
+        model_output: Tensor | Mapping[str, Tensor],
         timestep: Timestep,
-        sample: torch.Tensor,
+        sample: Tensor,
         cond_fn: Callable | None = None,
         cond_kwargs: Mapping | None = None,
         eta: float = 0.0,
@@ -100,7 +95,7 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
         generator: Generators = None,
         *,
         guidance: Guide | Gradient | None = None,
-        noise: torch.Tensor | None = None,
+        noise: Tensor | None = None,
     ) -> StepDict:
         """One step towards the image.
 
@@ -121,16 +116,13 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
             ``prev_sample``, its ``mean`` and ``sigma``, ``original_sample`` and ``beta_prod_t``.
         """
         pred = None
-        if not isinstance(model_output, torch.Tensor):
+        if not isinstance(model_output, Tensor):
             pred = model_output['pred']
             model_output = model_output['eps']
-        index, guide = self._enter(model_output, timestep, guidance)
+        given = one_guidance(guidance, cond_fn, cond_kwargs, self, timestep)
+        index, guide = self._enter(model_output, timestep, given)
         x_t = at_least_float32(sample)
         here, there = self.process.level(index), self._level_after(index)
-        beta_bar = float(here.noise) ** 2
-        given = one_guidance(guide, cond_fn, cond_kwargs, self, timestep, beta_bar)
-        _, guide = self._enter(model_output, timestep, given)
-
         prediction = self._read(model_output, x_t, index)
         x_0, eps = self._image_and_noise(prediction, x_t, here, guide)
         if pred is not None and guide is None:
@@ -146,17 +138,20 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
             mean=mean.to(sample.dtype),
             sigma=sigma,
             original_sample=x_0.to(sample.dtype),
-            beta_prod_t=beta_bar,
+            beta_prod_t=float(here.noise) ** 2,
         )
 
     def process_for(self, network: Any) -> GaussianDiffusion:
         """The process; a network may lack the channels of the variance, as in MMagic."""
         has_variance = network.out_channels != network.in_channels
-        return self.full_process if has_variance else self._without_variance(self.full_process)
+        if has_variance:
+            return self.full_process
+        return changed(self.full_process, variance_type='fixed_small')
 
-    def _read(self, model_output: torch.Tensor, x_t: torch.Tensor, index: int) -> Prediction:
+    def _read(self, model_output: Tensor, x_t: Tensor, index: int) -> Prediction:
         if model_output.shape == x_t.shape:
-            prediction = self._without_variance(self.process).read(model_output, x_t, index)
+            process = changed(self.process, variance_type='fixed_small')
+            prediction = process.read(model_output, x_t, index)
             return prediction.clipped() if self.clip_sample else prediction
         return super()._read(model_output, x_t, index)
 
@@ -165,29 +160,19 @@ class EditDDIMScheduler(MMagicMembers, DDIMScheduler):
             return self.full_process.level(0)
         return super()._level_after(index)
 
-    @staticmethod
-    def _without_variance(process: GaussianDiffusion) -> GaussianDiffusion:
-        process = copy.copy(process)
-        process.variance_type = 'fixed_small'
-        return process
-
 
 @DIFFUSION_SCHEDULERS.register_module()
 class EditDDPMScheduler(MMagicMembers, DDPMScheduler):
     """MMagic's DDPM: one step of the whole process at each timestep that is taken.
 
     Fewer steps than the network was trained on therefore leave noise in the image. Guidance is
-    scaled by the standard deviation of the step, not by its variance.
+    scaled by the standard deviation of the step, not by its variance. The arguments are those of
+    `EditDDIMScheduler`, and these.
 
     Args:
-        num_train_timesteps: Timesteps that the network is trained on.
-        beta_start: First beta of the linear schedules.
-        beta_end: Last beta of the linear schedules.
-        beta_schedule: 'linear', 'scaled_linear' or 'squaredcos_cap_v2'.
         trained_betas: The betas themselves, instead of a schedule.
         variance_type: 'fixed_small', 'fixed_large', 'learned_range', or 'learned' for networks
             that say the variance itself.
-        clip_sample: Keep the predicted image within [-1, 1].
     """
 
     def __init__(
@@ -208,26 +193,12 @@ class EditDDPMScheduler(MMagicMembers, DDPMScheduler):
         if trained_betas is None:
             trained_betas = mmagic_betas(beta_schedule, num_train_timesteps, beta_start, beta_end)
         super().__init__(
-            num_train_timesteps,
-            trained_betas,
-            variance_type=variance_type,
-            clip_sample=clip_sample,
-        )
-        self._of_x_0 = GaussianDiffusion(
-            trained_betas,
-            num_train_timesteps,
-            prediction_type='start_x',
-            variance_type=variance_type,
+            num_train_timesteps, trained_betas, variance_type=variance_type, clip_sample=clip_sample
         )
         self._walk_over(self.full_process)
 
     def set_timesteps(self, num_inference_steps: str | int | None) -> None:
-        """Decides on the steps.
-
-        Args:
-            num_inference_steps: Their number, which may become larger; or a spec as in
-                `space_timesteps`.
-        """
+        """Decides on the steps, see `mmagic_timesteps`."""
         total = self.num_train_timesteps
         if isinstance(num_inference_steps, int):
             num_inference_steps = min(num_inference_steps, total)
@@ -243,38 +214,27 @@ class EditDDPMScheduler(MMagicMembers, DDPMScheduler):
 
     def step(  # type: ignore[override]
         self,
-        model_output: torch.Tensor,
+        model_output: Tensor,
         timestep: Timestep,
-        sample: torch.Tensor,
+        sample: Tensor,
         predict_epsilon: bool = True,
         cond_fn: Callable | None = None,
         cond_kwargs: Mapping | None = None,
         generator: Generators = None,
         *,
         guidance: Guide | Gradient | None = None,
-        noise: torch.Tensor | None = None,
+        noise: Tensor | None = None,
     ) -> StepDict:
-        """One step towards the image.
+        """One step towards the image, see `EditDDIMScheduler.step`.
 
-        Args:
-            model_output: What the network said.
-            timestep: The entry of ``timesteps`` whose turn it is.
-            sample: The sample so far.
-            predict_epsilon: The network predicts the noise, not the image.
-            cond_fn: MMagic's guidance, see `one_guidance`.
-            cond_kwargs: What ``cond_fn`` is called with.
-            generator: What the noise is drawn from, see `randn_samples`.
-            guidance: Guidance in this package's form.
-            noise: The standard normal noise for this step, instead of drawing it.
-
-        Returns:
-            ``prev_sample``, its ``mean`` before guidance, ``sigma``, ``noise`` and
-            ``original_sample``.
+        ``predict_epsilon`` says that the network predicts the noise, not the image. The result has
+        ``prev_sample``, its ``mean`` before guidance, ``sigma``, ``noise``, ``original_sample``.
         """
         given = one_guidance(guidance, cond_fn, cond_kwargs, self, timestep)
         index, guide = self._enter(model_output, timestep, given)
         x_t = at_least_float32(sample)
-        process = self.full_process if predict_epsilon else self._of_x_0
+        said = 'epsilon' if predict_epsilon else 'start_x'
+        process = changed(self.full_process, prediction_type=said)
         prediction = process.read(model_output, x_t, index)
         if self.clip_sample:
             prediction = prediction.clipped()
@@ -290,7 +250,7 @@ class EditDDPMScheduler(MMagicMembers, DDPMScheduler):
         )
 
     def _stochastic_step(
-        self, prediction: Prediction, x_t: torch.Tensor, index: int, draw: StepNoise
+        self, prediction: Prediction, x_t: Tensor, index: int, draw: StepNoise
     ) -> StochasticStep:
         """MMagic's step: a learned variance is taken for its own logarithm."""
         p = self.full_process.reverse(prediction, x_t, index)

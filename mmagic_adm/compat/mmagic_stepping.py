@@ -1,28 +1,30 @@
 """What MMagic's schedulers have in common: how they space steps, are guided, and answer."""
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from mmagic_adm.diffusion import GaussianDiffusion, noise_schedule, space_timesteps
 from mmagic_adm.diffusion.noise_schedules import Array, scaled_linear_betas
 from mmagic_adm.guidance import Gradient, Guide
-from mmagic_adm.schedulers import Scheduler
-from mmagic_adm.schedulers.discrete import Timestep, as_number
+from mmagic_adm.schedulers import DDPMScheduler
+from mmagic_adm.schedulers.discrete import DiscreteScheduler, Timestep, as_number
 
 
 class StepDict(dict):
     """MMagic's result of a step, which answers to the names of `StepOutput` too."""
 
     @property
-    def prev_sample(self) -> torch.Tensor:
+    def prev_sample(self) -> Tensor:
         """Where the step leads to."""
         return self['prev_sample']
 
     @property
-    def pred_original_sample(self) -> torch.Tensor:
+    def pred_original_sample(self) -> Tensor:
         """The image that it heads for."""
         return self['original_sample']
 
@@ -59,9 +61,8 @@ def one_guidance(
     guidance: Guide | Gradient | None,
     cond_fn: Callable | None,
     cond_kwargs: Mapping | None,
-    scheduler: Scheduler,
+    scheduler: DiscreteScheduler,
     timestep: Timestep,
-    beta_bar: float | None = None,
 ) -> Guide | Gradient | None:
     """Guidance in this package's form, in whichever form it is given.
 
@@ -72,15 +73,27 @@ def one_guidance(
         return guidance
     if guidance is not None:
         raise ValueError('Give guidance or cond_fn, not both')
-    kwargs = dict(cond_kwargs or {})
-    if beta_bar is None or getattr(cond_fn, '__name__', '') == 'classifier_grad':
-        classifier = kwargs['classifier']
+    kwargs, t = dict(cond_kwargs or {}), as_number(timestep)
+    if (
+        isinstance(scheduler, DDPMScheduler)
+        or getattr(cond_fn, '__name__', '') == 'classifier_grad'
+    ):
         options = {name: kwargs[name] for name in ('y', 'classifier_scale')}
-        return lambda x_t, t, pred_x0: cond_fn(classifier, x_t, as_number(timestep), **options)
+        return lambda x_t, *_: cond_fn(kwargs['classifier'], x_t, t, **options)
     unet, model_stats = kwargs.pop('unet'), kwargs.pop('model_stats')
-    return lambda x_t, t, pred_x0: cond_fn(
-        unet, scheduler, x_t, timestep, beta_bar, model_stats, **kwargs
-    )
+
+    def guidance_of_disco(x_t: Tensor, *_: Tensor) -> Tensor:
+        beta_bar = float(scheduler.full_process.level(int(t)).noise) ** 2
+        return cond_fn(unet, scheduler, x_t, timestep, beta_bar, model_stats, **kwargs)
+
+    return guidance_of_disco
+
+
+def changed(process: GaussianDiffusion, **attributes: Any) -> GaussianDiffusion:
+    """The process with other attributes."""
+    process = copy.copy(process)
+    vars(process).update(attributes)
+    return process
 
 
 class MMagicMembers:
@@ -103,17 +116,10 @@ class MMagicMembers:
         """Of the whole process."""
         return self.full_process.train_alphas_cumprod
 
-    def scale_model_input(
-        self, sample: torch.Tensor, timestep: Timestep | None = None
-    ) -> torch.Tensor:
+    def scale_model_input(self, sample: Tensor, timestep: Timestep | None = None) -> Tensor:
         """The sample as it is."""
         return sample
 
-    def add_noise(
-        self,
-        original_samples: torch.Tensor,
-        noise: torch.Tensor,
-        timesteps: int | torch.Tensor,
-    ) -> torch.Tensor:
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: int | Tensor) -> Tensor:
         """q(x_t | x_0) at timesteps of the whole process."""
         return self.full_process.add_noise(original_samples, timesteps, noise)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmagic_adm.networks.normalization import count_groups
+from mmagic_adm.networks.blocks import count_groups
 
 CHANNEL_MULT: dict[int, tuple[float, ...]] = {
     64: (1, 2, 3, 4),
@@ -12,26 +12,17 @@ CHANNEL_MULT: dict[int, tuple[float, ...]] = {
 }
 
 
-def resolve_channel_mult(
-    image_size: int, channel_mult: Sequence[float] | None
-) -> tuple[float, ...]:
+def resolve_channel_mult(image_size: int, given: Sequence[float] | None) -> Sequence[float]:
     """The multipliers given, or the family's own for this image size."""
-    if channel_mult is not None:
-        if not channel_mult:
-            raise ValueError('channel_mult is empty; give one multiplier per level')
-        return tuple(channel_mult)
-    if image_size not in CHANNEL_MULT:
-        known = ', '.join(map(str, CHANNEL_MULT))
+    if given is None and image_size not in CHANNEL_MULT:
         raise ValueError(
-            f'no channel_mult is known for image_size {image_size} (known: {known}); '
-            'give channel_mult, one multiplier per level'
+            f'no channel_mult is known for image_size {image_size} (known: '
+            f'{", ".join(map(str, CHANNEL_MULT))}); give channel_mult, one multiplier per level'
         )
-    return CHANNEL_MULT[image_size]
-
-
-def level_channels(model_channels: int, channel_mult: Sequence[float]) -> list[int]:
-    """Channels of each level, finest first."""
-    return [int(multiplier * model_channels) for multiplier in channel_mult]
+    channel_mult = CHANNEL_MULT[image_size] if given is None else given
+    if not channel_mult:
+        raise ValueError('channel_mult is empty; give one multiplier per level')
+    return channel_mult
 
 
 def level_sizes(image_size: int, num_levels: int) -> list[int]:
@@ -47,38 +38,30 @@ def level_sizes(image_size: int, num_levels: int) -> list[int]:
 
 def count_heads(channels: int, num_heads: int, num_head_channels: int) -> int:
     """Attention heads for a width: ``num_heads``, or as many as ``num_head_channels`` fit."""
-    if num_head_channels == -1:
-        if num_heads < 1 or channels % num_heads:
-            raise ValueError(f'{channels} channels do not divide into num_heads={num_heads} heads')
-        return num_heads
-    if num_head_channels < 1 or channels % num_head_channels:
-        raise ValueError(
-            f'{channels} channels do not divide into heads of num_head_channels={num_head_channels}'
-        )
-    return channels // num_head_channels
+    fixed = num_head_channels == -1
+    name, divisor = ('num_heads', num_heads) if fixed else ('num_head_channels', num_head_channels)
+    if divisor < 1 or channels % divisor:
+        raise ValueError(f'{channels} channels do not divide into heads by {name}={divisor}')
+    return num_heads if fixed else channels // num_head_channels
 
 
-def check_attention_resolutions(
-    attention_resolutions: Sequence[int], sizes: Sequence[int]
-) -> frozenset[int]:
+def check_attention_resolutions(resolutions: Sequence[int], sizes: Sequence[int]) -> frozenset[int]:
     """The sizes at which to attend; refuses one that no level has."""
-    strangers = sorted(set(attention_resolutions) - set(sizes))
-    if strangers:
+    if strangers := sorted(set(resolutions) - set(sizes)):
         raise ValueError(
             f'attention_resolutions {strangers} match no level; this network has feature maps of '
             f'{", ".join(map(str, sizes))} pixels'
         )
-    return frozenset(attention_resolutions)
+    return frozenset(resolutions)
 
 
-def check_group_norm(channels: Sequence[int], min_group_channels: int) -> None:
+def check_group_norm(widths: Sequence[int], min_group_channels: int) -> None:
     """Refuses widths that the group normalisation cannot divide."""
-    for width in channels:
+    for width in widths:
         groups = count_groups(width, min_group_channels)
         if groups < 1 or width % groups:
             raise ValueError(
                 f'a level of {width} channels does not divide into {max(groups, 1)} groups for '
-                'group normalisation; change model_channels or channel_mult '
-                '(channels of every level, per level: '
-                f'{", ".join(map(str, channels))})'
+                'group normalisation; change model_channels or channel_mult (channels of every '
+                f'level: {", ".join(map(str, widths))})'
             )

@@ -8,7 +8,6 @@ levels; and a network that only samples has the same weights in every call.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -58,26 +57,51 @@ class PackedLayer(_ConvNd):
 
     def forwards(self, x: Tensor) -> Tensor:
         """The convolution."""
-        state = self._state()
-        if self._packed is None or self._packed.made_from != state:
-            self._packed = Packed(_pack(self.kernel, x), state)
-        return _convolve(x, self._packed.blocks, self.bias, self.kernel)
+        if self._packed is None or self._packed.made_from != self._state():
+            self._packed = self._pack(self.kernel, x)
+        return self._convolve(x, self._packed, self.bias)
 
     def backwards(self, gradient: Tensor) -> Tensor:
         """The gradient of the input: a convolution by the kernel turned round."""
-        state = self._state()
-        turned = self.kernel.transpose(0, 1).flip(2, 3)
-        if self._packed_turned is None or self._packed_turned.made_from != state:
-            self._packed_turned = Packed(_pack(turned, gradient), state)
-        return _convolve(gradient, self._packed_turned.blocks, None, turned)
+        if self._packed_turned is None or self._packed_turned.made_from != self._state():
+            turned = self.kernel.transpose(0, 1).flip(2, 3)
+            self._packed_turned = self._pack(turned, gradient)
+        return self._convolve(gradient, self._packed_turned, None)
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles hold: all but the packed kernels."""
-        state = super().__getstate__()
-        return {key: value for key, value in state.items() if not isinstance(value, Packed)}
+        return {k: value for k, value in self.__dict__.items() if not isinstance(value, Packed)}
 
     def _state(self) -> tuple[Any, ...]:
         return self.weight.data_ptr(), self.weight.dtype, self.weight._version
+
+    def _padding(self) -> list[int]:
+        return [size // 2 for size in self.kernel.shape[2:]]
+
+    def _pack(self, kernel: Tensor, x: Tensor) -> Packed:
+        kernel = kernel.detach().contiguous(memory_format=torch.channels_last)
+        blocks = torch.ops.mkldnn._reorder_convolution_weight(
+            kernel, self._padding(), [1, 1], [1, 1], 1, list(x.shape)
+        )
+        return Packed(blocks, self._state())
+
+    def _convolve(self, x: Tensor, packed: Packed, bias: Tensor | None) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, packed.blocks, bias, self._padding(), [1, 1], [1, 1], 1, 'none', [], ''
+        )
+
+
+class _ConvolvePacked(torch.autograd.Function):
+    """The packed convolution, differentiable by its input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: PackedLayer) -> Tensor:
+        ctx.layer = layer
+        return layer.forwards(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.layer.backwards(gradient), None
 
 
 class Convolution(PackedLayer, nn.Conv2d):
@@ -115,19 +139,6 @@ class PixelwiseLinear(PackedLayer, nn.Conv1d):
         return self.convolve_packed(image).squeeze(3).transpose(1, 2)
 
 
-class _ConvolvePacked(torch.autograd.Function):
-    """The packed convolution, differentiable by its input."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: PackedLayer) -> Tensor:
-        ctx.layer = layer
-        return layer.forwards(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.layer.backwards(gradient), None
-
-
 def pack(network: nn.Module, packs: bool = True) -> nn.Module:
     """Makes a network's layers keep packed kernels, or forget them."""
     for module in network.modules():
@@ -148,20 +159,3 @@ def why_not_packing() -> str | None:
         # The operators are torch's compiler's own, and not every build has them.
         return f'this build of torch has no packed convolutions ({unsupported})'.splitlines()[0]
     return None if error < 1e-4 else f'packed convolutions are off by {error:.1e} on this machine'
-
-
-def _pack(kernel: Tensor, x: Tensor) -> Tensor:
-    channels_last = kernel.detach().contiguous(memory_format=torch.channels_last)
-    return torch.ops.mkldnn._reorder_convolution_weight(
-        channels_last, _padding(kernel), [1, 1], [1, 1], 1, list(x.shape)
-    )
-
-
-def _convolve(x: Tensor, blocks: Tensor, bias: Tensor | None, kernel: Tensor) -> Tensor:
-    return torch.ops.mkldnn._convolution_pointwise(
-        x, blocks, bias, _padding(kernel), [1, 1], [1, 1], 1, 'none', [], ''
-    )
-
-
-def _padding(kernel: Tensor) -> Sequence[int]:
-    return [size // 2 for size in kernel.shape[2:]]

@@ -15,12 +15,7 @@ from mmagic_adm.networks.network import ReusesDeepFeatures, unwrapped
 
 
 class DeepFeatures:
-    """What the inner levels said last, and how often they are asked.
-
-    Args:
-        every: They are computed in every so many calls, from the first on.
-        outer_blocks: Blocks of the way down, and as many of the way up, that every call computes.
-    """
+    """What the inner levels said last, which are computed in every k-th call from the first on."""
 
     def __init__(self, every: int, outer_blocks: int) -> None:
         self.every = every
@@ -41,31 +36,6 @@ class DeepFeatures:
         self._features = features
 
 
-def check_reuse(network: nn.Module, every: int, levels: int = 1) -> None:
-    """Refuses a reuse of deep features that a network does not offer.
-
-    Args:
-        network: The network, or a module around it.
-        every: See :func:`reused_deep_features`.
-        levels: See there.
-
-    Raises:
-        ValueError: It cannot recall features, or has no levels besides those.
-    """
-    if every < 1:
-        raise ValueError(f'deep features are computed in every k-th step, k from 1; not {every}')
-    if every == 1:
-        return
-    unet = unwrapped(network)
-    if not isinstance(unet, ReusesDeepFeatures):
-        raise ValueError(
-            f'reuse_every={every} needs a U-Net that recalls its inner levels, and '
-            f'{type(unet).__name__} has no deep_features and count_outer_blocks: reuse_every=1 '
-            'computes it whole'
-        )
-    unet.count_outer_blocks(levels)
-
-
 @contextmanager
 def reused_deep_features(network: nn.Module, every: int, levels: int = 1) -> Iterator[None]:
     """While this lasts, a U-Net computes its inner levels in every k-th call only.
@@ -78,11 +48,18 @@ def reused_deep_features(network: nn.Module, every: int, levels: int = 1) -> Ite
         levels: Levels, from the finest on, that every call computes.
 
     Raises:
-        ValueError: See :func:`check_reuse`.
+        ValueError: It cannot recall features, or has no levels besides those.
     """
-    check_reuse(network, every, levels)
+    if every < 1:
+        raise ValueError(f'deep features are computed in every k-th step, k from 1; not {every}')
     unet = unwrapped(network)
     if not isinstance(unet, ReusesDeepFeatures):
+        if every > 1:
+            raise ValueError(
+                f'reuse_every={every} needs a U-Net that recalls its inner levels, and '
+                f'{type(unet).__name__} has no deep_features and count_outer_blocks: '
+                'reuse_every=1 computes it whole'
+            )
         yield
         return
     before = unet.deep_features

@@ -102,10 +102,9 @@ def unwrapped(network: nn.Module) -> nn.Module:
 
 
 def sharding_units(network: nn.Module) -> list[nn.Module]:
-    """The modules of a network whose weights come together one after another, where it is sharded.
+    """The modules whose weights come together one after another, where a network is sharded.
 
-    Those that the network names; of one that names none, what its own lists of modules hold, and
-    its own sequences.
+    Of a network that names none: what its own lists of modules hold, and its own sequences.
     """
     network = unwrapped(network)
     if isinstance(network, HasShardingUnits):

@@ -1,117 +1,65 @@
 """The ADM U-Net, and the one that also sees a small image to enlarge."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmagic_adm.networks.blocks import GroupNorm32, zero_init
 from mmagic_adm.networks.convolution import Convolution
 from mmagic_adm.networks.deep_features import DeepFeatures
-from mmagic_adm.networks.encoder import ADMEncoder, Stage
-from mmagic_adm.networks.normalization import GroupNorm32
-from mmagic_adm.networks.residual import zero_init
+from mmagic_adm.networks.encoder import ADMEncoder, in_own_type
 from mmagic_adm.registry import MODELS
 
 
 @MODELS.register_module()
+@dataclass(eq=False, repr=False)
 class ADMUNet(ADMEncoder):
     """Predicts noise (and its variance) from a noisy image, the timestep and the class.
 
     The default width and depth are those of the ImageNet 256x256 network. State-dict keys are
-    those of the released checkpoints.
+    those of the released checkpoints. Takes these arguments besides those of :class:`ADMEncoder`,
+    of which ``out_channels`` are the image's, or twice as many with learned variance.
 
     Args:
-        image_size: Height and width of the image, in pixels.
-        in_channels: Channels of the image.
-        model_channels: Width that the multipliers multiply.
-        out_channels: Channels of the output: the image's, or twice that with learned variance.
-        num_res_blocks: Residual blocks per level.
-        attention_resolutions: Feature-map sizes, in pixels, at which to attend.
-        channel_mult: Multiplier of each level, finest first; None takes the family's own.
         num_classes: Classes to condition on; None for an unconditional network.
-        dropout: Probability of dropping an activation in a residual block.
-        num_heads: Attention heads, where ``num_head_channels`` is -1.
-        num_head_channels: Channels of an attention head; -1 fixes the number of heads instead.
         num_heads_upsample: Attention heads on the way up; -1 for as many as on the way down.
-        use_scale_shift_norm: Whether the embedding modulates the normalisation (AdaGN).
-        resblock_updown: Whether residual blocks change the size (BigGAN), or plain resamplers.
-        conv_resample: Whether plain resamplers convolve.
-        use_new_attention_order: Channel layout of the attention's projection.
         skip_rescale: Whether every residual sum is divided by sqrt(2).
         class_dropout_prob: In training, how often a label is replaced by the null class. Above 0
             the network has one more class, for classifier-free guidance: see ``null_label``.
         min_group_channels: Channels a normalisation group has at least.
-        use_checkpoint: Whether to recompute activations in the backward pass, for memory.
     """
 
-    def __init__(
-        self,
-        image_size: int,
-        in_channels: int = 3,
-        model_channels: int = 256,
-        out_channels: int = 6,
-        num_res_blocks: int = 2,
-        attention_resolutions: Sequence[int] = (32, 16, 8),
-        channel_mult: Sequence[float] | None = None,
-        num_classes: int | None = None,
-        dropout: float = 0.0,
-        num_heads: int = 4,
-        num_head_channels: int = -1,
-        num_heads_upsample: int = -1,
-        use_scale_shift_norm: bool = True,
-        resblock_updown: bool = True,
-        conv_resample: bool = True,
-        use_new_attention_order: bool = False,
-        skip_rescale: bool = False,
-        class_dropout_prob: float = 0.0,
-        min_group_channels: int = 1,
-        use_checkpoint: bool = False,
-    ) -> None:
-        super().__init__(
-            image_size=image_size,
-            in_channels=self._channels_seen(in_channels),
-            model_channels=model_channels,
-            num_res_blocks=num_res_blocks,
-            attention_resolutions=attention_resolutions,
-            channel_mult=channel_mult,
-            dropout=dropout,
-            num_heads=num_heads,
-            num_head_channels=num_head_channels,
-            use_scale_shift_norm=use_scale_shift_norm,
-            resblock_updown=resblock_updown,
-            conv_resample=conv_resample,
-            use_new_attention_order=use_new_attention_order,
-            skip_rescale=skip_rescale,
-            min_group_channels=min_group_channels,
-            use_checkpoint=use_checkpoint,
-        )
+    num_classes: int | None = None
+    num_heads_upsample: int = -1
+    skip_rescale: bool = False
+    class_dropout_prob: float = 0.0
+    min_group_channels: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.deep_features: DeepFeatures | None = None
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.num_classes = num_classes
-        self.class_dropout_prob = class_dropout_prob
         self.null_label = self._add_classes()
 
-        heads_up = None if num_heads_upsample == -1 else num_heads_upsample
+        heads_up = None if self.num_heads_upsample == -1 else self.num_heads_upsample
         skip_channels = list(self.skip_channels)
         channels = self.widths[-1]
         self.output_blocks = nn.ModuleList()
         for width, size in reversed(list(zip(self.widths, self.sizes, strict=True))):
-            for block in range(num_res_blocks + 1):
+            for block in range(self.num_res_blocks + 1):
                 layers: list[nn.Module] = [self._block(channels + skip_channels.pop(), width)]
                 channels = width
                 if size in self.attention_sizes:
                     layers.append(self._attention(channels, heads_up))
-                if block == num_res_blocks and size != image_size:
+                if block == self.num_res_blocks and size != self.image_size:
                     layers.append(self._resampler(channels, 'up'))
-                self.output_blocks.append(Stage(*layers))
-        self.checkpoint_stages(self.output_blocks, use_checkpoint)
+                self.output_blocks.append(self._stage(*layers))
 
         self.out = nn.Sequential(
-            GroupNorm32(channels, min_group_channels),
+            GroupNorm32(channels, self.min_group_channels),
             nn.SiLU(),
-            zero_init(Convolution(channels, out_channels, 3)),
+            zero_init(Convolution(channels, self.out_channels, 3)),
         )
 
     def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -125,7 +73,22 @@ class ADMUNet(ADMEncoder):
         Returns:
             Tensor of shape (N, out_channels, H, W) and the type of ``x``.
         """
-        return self._predict(x, self.embed(timesteps, labels)).to(x.dtype)
+        embedding, memory = self.embed(timesteps, labels), self.deep_features
+        recalled = None if memory is None else memory.recall(x)
+        outer = len(self.input_blocks) if memory is None else memory.outer_blocks
+        h, skips = self.enter(x), []
+        for block in self.input_blocks if recalled is None else self.input_blocks[:outer]:
+            h = block(h, embedding)
+            skips.append(h)
+        h = self.middle_block(h, embedding) if recalled is None else recalled
+        while skips:
+            if memory is not None and len(skips) == outer:
+                memory.keep(h)
+            block = self.output_blocks[-len(skips)]
+            # In one name, so that what was joined is freed before the block runs.
+            h = torch.cat([h, skips.pop()], dim=1)
+            h = block(h, embedding)
+        return in_own_type(self.out, h).to(x.dtype)
 
     def embed(self, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """The embedding of time and class that every block is given, (N, E)."""
@@ -145,24 +108,6 @@ class ADMUNet(ADMEncoder):
             dropped = torch.rand(labels.shape, device=labels.device) < self.class_dropout_prob
             labels = labels.masked_fill(dropped, self.null_label)
         return embedding + self.label_emb(labels)
-
-    def _predict(self, x: Tensor, embedding: Tensor) -> Tensor:
-        memory = self.deep_features
-        recalled = None if memory is None else memory.recall(x)
-        outer = len(self.input_blocks) if memory is None else memory.outer_blocks
-        h, skips = self.enter(x), []
-        for block in self.input_blocks if recalled is None else self.input_blocks[:outer]:
-            h = block(h, embedding)
-            skips.append(h)
-        h = self.middle_block(h, embedding) if recalled is None else recalled
-        while skips:
-            if memory is not None and len(skips) == outer:
-                memory.keep(h)
-            block = self.output_blocks[-len(skips)]
-            # In one name, so that what was joined is freed before the block runs.
-            h = torch.cat([h, skips.pop()], dim=1)
-            h = block(h, embedding)
-        return self.apply_head(h)
 
     def count_outer_blocks(self, levels: int) -> int:
         """Blocks of the way down, and as many of the way up, that the finest levels have."""
@@ -187,10 +132,6 @@ class ADMUNet(ADMEncoder):
         self.label_emb = nn.Embedding(self.num_classes + has_null_class, self.embedding_channels)
         return self.num_classes if has_null_class else None
 
-    def _channels_seen(self, in_channels: int) -> int:
-        """How many channels the first convolution sees, for an image of so many."""
-        return in_channels
-
 
 @MODELS.register_module()
 class ADMSuperResolutionUNet(ADMUNet):
@@ -199,6 +140,8 @@ class ADMSuperResolutionUNet(ADMUNet):
     Takes the arguments of :class:`ADMUNet`; ``image_size`` is the large size and ``in_channels``
     counts the channels of one image.
     """
+
+    images_seen = 2
 
     def forward(
         self,
@@ -222,6 +165,3 @@ class ADMSuperResolutionUNet(ADMUNet):
             raise ValueError('an upsampling network needs low_res, the small images to enlarge')
         enlarged = F.interpolate(low_res.to(x.dtype), x.shape[-2:], mode='bilinear')
         return super().forward(torch.cat([x, enlarged], dim=1), timesteps, labels)
-
-    def _channels_seen(self, in_channels: int) -> int:
-        return 2 * in_channels

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine import MODELS
 
-from mmagic_adm.networks.deep_features import check_reuse, reused_deep_features
+from mmagic_adm.networks.deep_features import reused_deep_features
 from tests.reference import fill_by_name
 from tests.tiny import UNET
 
@@ -109,8 +109,8 @@ def test_a_walk_inside_a_walk_recalls_its_own_features_and_leaves_the_outer_ones
 
 
 def test_a_network_that_cannot_recall_is_named():
-    with pytest.raises(ValueError, match=r'reuse_every=2 needs .* Identity has no deep_features'):
-        check_reuse(torch.nn.Identity(), every=2)
-    check_reuse(torch.nn.Identity(), every=1)
+    with pytest.raises(ValueError, match=r'reuse_every=2 needs .* Identity has no deep_features'):  # noqa: SIM117
+        with reused_deep_features(torch.nn.Identity(), every=2):
+            pass
     with reused_deep_features(torch.nn.Identity(), every=1):
         pass

@@ -2,7 +2,7 @@
 
 import torch
 
-from mmagic_adm.networks.embedding import timestep_embedding
+from mmagic_adm.networks.encoder import timestep_embedding
 from tests.tiny import build_model
 
 
