@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mmagic_adm.checkpoints.formats import Shapes, kind_of
+from mmagic_adm.checkpoints.parts import Shapes, kind_of
 from mmagic_adm.networks import CHANNEL_MULT
 
 # A tensor that each kind of layer has, and no other.
