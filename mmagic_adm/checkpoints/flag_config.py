@@ -67,12 +67,14 @@ def config_from_flags(flags: str | Sequence[str]) -> dict[str, Any]:
             **process,
         )
     )
-    sampling = {
+    sampling: dict[str, Any] = {
         name: given[name]
         for name in ('classifier_use_fp16', 'num_samples', 'base_samples')
         if name in given
     }
-    training = {name: given[name] for name in original.TRAINING_FLAGS if name in given}
+    training: dict[str, Any] = {
+        name: given[name] for name in original.TRAINING_FLAGS if name in given
+    }
     if has_unet:
         config['unet'] = _unet(values, upsamples)
         config['diffusion_scheduler'] = dict(

@@ -25,7 +25,7 @@ from mmagic_adm.checkpoints.zoo import ZooEntry, entries_that_fit
 from mmagic_adm.files.download import fetch
 from mmagic_adm.files.whole import CheckpointError
 
-# For each network of a model, by its prefix, its tensors.
+# The tensors of each network of a model, by its prefix.
 _Places = Mapping[str, StateDict]
 
 
@@ -218,11 +218,9 @@ def _under_own_names(given: StateDict, model: nn.Module) -> StateDict:
     for part, state in networks.items():
         place = _place(part, state, places)
         if place is None:
-            print_log(
-                f'{len(state)} tensors of {part or kind_of(state)!r} were left out: the model has '
-                'no such network',
-                logger='current',
-            )
+            name = part or kind_of(state)
+            said = f'{len(state)} tensors of {name!r} were left out: the model has no such network'
+            print_log(said, logger='current')
         else:
             renamed |= {place + key: tensor for key, tensor in state.items()}
     return renamed | _by_names(others, places)
