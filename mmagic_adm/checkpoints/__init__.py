@@ -9,8 +9,12 @@ from mmagic_adm.checkpoints.checkpoint import (
 from mmagic_adm.checkpoints.flag_config import config_from_flags
 from mmagic_adm.checkpoints.formats import Document, Format
 from mmagic_adm.checkpoints.inspection import Inspection, config_from_checkpoint
-from mmagic_adm.checkpoints.loading import LoadReport, load_network
-from mmagic_adm.checkpoints.runner import recognise_on_load, use_safe_loader
+from mmagic_adm.checkpoints.loading import (
+    LoadReport,
+    load_network,
+    recognise_on_load,
+    use_safe_loader,
+)
 from mmagic_adm.checkpoints.zoo import ZooEntry, config_directory, find, zoo_names
 from mmagic_adm.files.download import cache_directory, fetch
 from mmagic_adm.files.whole import CheckpointError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mmagic_adm.checkpoints.formats import Shapes, kind_of
+from mmagic_adm.checkpoints.parts import Shapes, kind_of
 from mmagic_adm.networks import CHANNEL_MULT
 
 # A tensor that each kind of layer has, and no other.
@@ -79,10 +79,8 @@ def read_architecture(shapes: Shapes) -> Architecture:
     num_doubled = sum(
         layers.count('residual') == 2 for layers in _layers_of(shapes, 'output_blocks')
     )
-    if num_plain or is_unet:
-        counts = [(num_plain or num_doubled) + 1]
-    else:
-        counts = list(range(len(stages), 0, -1))
+    is_settled = num_plain or is_unet
+    counts = [(num_plain or num_doubled) + 1] if is_settled else range(len(stages), 0, -1)
     plans = [levels for count in counts if (levels := _cut(stages, count))]
     if not plans:
         raise ValueError(f'its {len(stages)} input blocks do not fall into levels')

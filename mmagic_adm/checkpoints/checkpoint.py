@@ -10,18 +10,12 @@ from urllib.parse import urlsplit
 from torch import Tensor
 
 from mmagic_adm.checkpoints.edm import EDMFile
-from mmagic_adm.checkpoints.formats import Document, Format, StateDict, kind_of, under_prefixes
-from mmagic_adm.checkpoints.mmagic_files import MMagicFile
-from mmagic_adm.checkpoints.parts import sort_into_parts
+from mmagic_adm.checkpoints.formats import Document, Format
+from mmagic_adm.checkpoints.parts import StateDict, kind_of, sort_into_parts, under_prefixes
 from mmagic_adm.checkpoints.safetensors_files import SafetensorsFile
-from mmagic_adm.checkpoints.torch_files import OpenAIFile, RunnerFile
+from mmagic_adm.checkpoints.torch_files import MMagicFile, OpenAIFile, RunnerFile
 from mmagic_adm.files.download import fetch
-from mmagic_adm.files.whole import (
-    CheckpointError,
-    check_content,
-    hash_in_name,
-    written_whole,
-)
+from mmagic_adm.files.whole import CheckpointError, check_content, hash_in_name, written_whole
 
 # The first that knows a file reads it.
 FORMATS: list[Format] = [EDMFile(), SafetensorsFile(), MMagicFile(), RunnerFile(), OpenAIFile()]
@@ -35,7 +29,11 @@ def register_format(format_: type[Format]) -> type[Format]:
 
 def writable_layouts() -> list[str]:
     """What :func:`write_checkpoint` can write."""
-    return [each.layout for each in reversed(FORMATS) if each.is_written]
+    return list(_writable_formats())
+
+
+def _writable_formats() -> dict[str, Format]:
+    return {each.layout: each for each in reversed(FORMATS) if each.is_written}
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,7 @@ def read_checkpoint(
     path = fetch(source)
     format_ = _format_of(path)
     document = format_.read(path)
-    tensors = _state_dict(document, ema)
-    _check_tensors(tensors, source)
+    tensors = _tensors_of(document, source, ema)
     networks, others = sort_into_parts(tensors, like)
     if not networks:
         raise CheckpointError(
@@ -129,13 +126,7 @@ def read_checkpoint(
 
 
 def read_document(path: str | Path, map_location: Any = 'cpu', mmap: bool = True) -> Document:
-    """All that a file holds, networks or not, in the file's own names.
-
-    Args:
-        path: The file.
-        map_location: As in :func:`torch.load`.
-        mmap: Whether to map tensors from the file where it allows that.
-    """
+    """All that a file holds, networks or not, in its own names; see :meth:`Format.read`."""
     return _format_of(Path(path)).read(Path(path), map_location, mmap)
 
 
@@ -150,17 +141,13 @@ def _format_of(path: Path) -> Format:
     )
 
 
-def _state_dict(document: Document, ema: bool) -> dict[str, Any]:
-    state = document.state_dict
-    if ema or 'ema_state_dict' not in document.others:
-        return dict(state)
-    # MMEngine's EMAHook stores the averaged weights as the model's, and the trained ones as the
-    # average's, so that who reads only the state dict has the better weights.
-    trained = document.others['ema_state_dict']
-    return {key: trained.get(f'module.{key}', averaged) for key, averaged in state.items()}
-
-
-def _check_tensors(state: Mapping[str, Any], source: str | Path) -> None:
+def _tensors_of(document: Document, source: str | Path, ema: bool) -> StateDict:
+    state = dict(document.state_dict)
+    if not ema:
+        # MMEngine's EMAHook stores the averaged weights as the model's, and the trained ones as
+        # the average's, so that who reads only the state dict has the better weights.
+        trained = document.others.get('ema_state_dict', {})
+        state = {key: trained.get(f'module.{key}', averaged) for key, averaged in state.items()}
     strangers = [
         f'{key} ({type(value).__name__})'
         for key, value in state.items()
@@ -171,6 +158,7 @@ def _check_tensors(state: Mapping[str, Any], source: str | Path) -> None:
             f'{source} holds no state dict: {len(strangers)} of its {len(state)} entries are not '
             f'named tensors, such as {", ".join(strangers[:3])}'
         )
+    return state
 
 
 def _choose(
@@ -179,14 +167,14 @@ def _choose(
     part = prefix.rstrip('.')
     if part in networks:
         return {part: networks[part]}
-    if list(networks) == ['']:
-        kind = kind_of(networks[''])
-        fits = part == kind or (like and kind_of(like) == kind)
-        if part in ('unet', 'classifier') and not fits:
-            raise CheckpointError(f'{source} is a {kind}, and prefix={prefix!r} asks for a {part}')
-        return dict(networks)
-    held = ', '.join(repr(name) for name in networks)
-    raise CheckpointError(f'{source} has no network called {prefix!r}; it holds {held}')
+    if list(networks) != ['']:
+        held = ', '.join(map(repr, networks))
+        raise CheckpointError(f'{source} has no network called {prefix!r}; it holds {held}')
+    kind = kind_of(networks[''])
+    fits = part == kind or (like and kind_of(like) == kind)
+    if part in ('unet', 'classifier') and not fits:
+        raise CheckpointError(f'{source} is a {kind}, and prefix={prefix!r} asks for a {part}')
+    return dict(networks)
 
 
 def write_checkpoint(
@@ -216,14 +204,14 @@ def write_checkpoint(
         CheckpointError: The tensors do not suit the layout, or the file cannot be written.
     """
     path = Path(path)
-    if layout not in writable_layouts():
-        raise ValueError(f'layout is one of {", ".join(writable_layouts())}, not {layout!r}')
+    formats = _writable_formats()
+    if layout not in formats:
+        raise ValueError(f'layout is one of {", ".join(formats)}, not {layout!r}')
     _check_name(path, layout)
     networks = {
         part: {key: _standalone(tensor) for key, tensor in state.items()}
         for part, state in _networks_in(state_dict, path, layout).items()
     }
-    (format_,) = (each for each in FORMATS if each.layout == layout)
     size = sum(tensor.nbytes for state in networks.values() for tensor in state.values())
     with written_whole(path, size, overwrite) as temporary:
         # Through JSON, so that every format is told the same.
@@ -231,22 +219,19 @@ def write_checkpoint(
             described = json.loads(json.dumps(dict(metadata or {})))
         except TypeError as error:
             raise TypeError(f'its metadata: {error}') from error
-        format_.write(temporary, networks, described)
+        formats[layout].write(temporary, networks, described)
     return path
 
 
 def _check_name(path: Path, layout: str) -> None:
-    if path.suffix == '.safetensors' and layout != 'safetensors':
-        raise CheckpointError(
-            f'cannot write {path}: its name says safetensors, and the layout is {layout}; '
-            'end it in .pt or .pth'
-        )
     claimed = hash_in_name(path.name)
-    if claimed:
-        raise CheckpointError(
-            f'cannot write {path}: its name claims a SHA-256 that the new file would not have; '
-            f'leave out -{claimed}'
-        )
+    if path.suffix == '.safetensors' and layout != 'safetensors':
+        wrong = f'says safetensors, and the layout is {layout}; end it in .pt or .pth'
+    elif claimed:
+        wrong = f'claims a SHA-256 that the new file would not have; leave out -{claimed}'
+    else:
+        return
+    raise CheckpointError(f'cannot write {path}: its name {wrong}')
 
 
 def _networks_in(state_dict: Mapping[str, Tensor], path: Path, layout: str) -> dict[str, StateDict]:
@@ -266,5 +251,4 @@ def _networks_in(state_dict: Mapping[str, Tensor], path: Path, layout: str) -> d
 def _standalone(tensor: Tensor) -> Tensor:
     """The tensor with a storage of its own: views drag their whole storage into a file."""
     tensor = tensor.detach().cpu().contiguous()
-    shares = tensor.untyped_storage().nbytes() != tensor.nbytes
-    return tensor.clone() if shares else tensor
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

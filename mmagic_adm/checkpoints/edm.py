@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmagic_adm.checkpoints.edm_pickle import RecordedObject, is_edm_pickle, read_edm_pickle
-from mmagic_adm.checkpoints.formats import Document, Format, StateDict
+from mmagic_adm.checkpoints.edm_pickle import RecordedObject, read_edm_pickle
+from mmagic_adm.checkpoints.formats import Document, Format
+from mmagic_adm.checkpoints.parts import StateDict
 from mmagic_adm.files.whole import CheckpointError
 
 # What EDM's files call the ADM U-Net, and the ways of calling it that are known here.
@@ -60,8 +61,9 @@ class EDMFile(Format):
     layout = 'edm'
 
     def knows(self, path: Path, head: bytes) -> bool:
-        """Looks for the module that rebuilds EDM's objects."""
-        return head.startswith(b'\x80') and is_edm_pickle(path)
+        """Looks for the module that rebuilds EDM's objects, which is named near the start."""
+        with path.open('rb') as file:
+            return head.startswith(b'\x80') and b'torch_utils.persistence' in file.read(1 << 16)
 
     def read(self, path: Path, map_location: Any = 'cpu', mmap: bool = True) -> Document:
         """Reads the tensors; other networks are refused by their names."""
@@ -79,7 +81,7 @@ class EDMFile(Format):
         unet = dict(
             _FIXED,
             image_size=average.state.get('img_resolution'),
-            dropout=_dict_in(network, '_init_kwargs').get('dropout', _DROPOUT),
+            dropout=network.dict_in('_init_kwargs').get('dropout', _DROPOUT),
         )
         preconditioning = dict(type=average.class_name)
         if 'sigma_data' in average.state:
@@ -89,11 +91,11 @@ class EDMFile(Format):
 
 def _network_in(average: RecordedObject, path: Path) -> RecordedObject:
     """The ADM U-Net within its preconditioning; refuses other networks by their name."""
-    network = _children(average).get('model')
+    network = average.dict_in('_modules').get('model')
     if not isinstance(network, RecordedObject):
         raise CheckpointError(f'{path} holds a {average.class_name}, which is no network of EDM')
     if network.class_name != _NETWORK:
-        embedding = _children(network).get('map_noise')
+        embedding = network.dict_in('_modules').get('map_noise')
         known_as = _OTHERS.get(getattr(embedding, 'class_name', ''))
         raise CheckpointError(
             f'{path} holds a {network.class_name}{f" ({known_as})" if known_as else ""}, which '
@@ -117,22 +119,12 @@ def _tensors(network: RecordedObject, path: Path) -> Iterator[tuple[str, Tensor]
         if id(module) in seen or not isinstance(module, RecordedObject):
             raise CheckpointError(f'{path} is damaged: {place} is no module of its own')
         seen.add(id(module))
-        for name, tensor in (
-            _dict_in(module, '_parameters') | _dict_in(module, '_buffers')
-        ).items():
+        tensors = module.dict_in('_parameters') | module.dict_in('_buffers')
+        for name, tensor in tensors.items():
             if isinstance(tensor, Tensor):
                 yield f'{place}.{name}', tensor
-        children = [(f'{place}.{n}', m) for n, m in _children(module).items() if m is not None]
-        modules += reversed(children)
-
-
-def _children(module: RecordedObject) -> dict[str, Any]:
-    return _dict_in(module, '_modules')
-
-
-def _dict_in(module: RecordedObject, name: str) -> dict[str, Any]:
-    value = module.state.get(name)
-    return value if isinstance(value, dict) else {}
+        children = module.dict_in('_modules').items()
+        modules += reversed([(f'{place}.{n}', m) for n, m in children if m is not None])
 
 
 def adm_state_dict(edm_state: Mapping[str, Tensor]) -> StateDict:

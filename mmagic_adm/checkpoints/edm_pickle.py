@@ -17,11 +17,6 @@ from torch import Tensor
 
 from mmagic_adm.files.whole import CheckpointError, truncated
 
-# Every such pickle names this module near its start. It is not part of EDM's files: each object
-# comes with the source of its class, which the function would run to rebuild the object.
-_MARK = b'torch_utils.persistence'
-_START = 1 << 16
-
 
 class RecordedObject:
     """An object of the file: its class's name, and its attributes."""
@@ -29,11 +24,13 @@ class RecordedObject:
     class_name: str = ''
     state: Mapping[str, Any] = MappingProxyType({})
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.state = _checked(state, dict)
 
-def is_edm_pickle(path: Path) -> bool:
-    """Whether a pickle is of EDM's kind."""
-    with path.open('rb') as file:
-        return _MARK in file.read(_START)
+    def dict_in(self, name: str) -> dict[str, Any]:
+        """An attribute that is a dict, if it is one."""
+        value = self.state.get(name)
+        return value if isinstance(value, dict) else {}
 
 
 def read_edm_pickle(path: Path, map_location: Any = 'cpu') -> Any:
@@ -66,7 +63,7 @@ class _Unpickler(pickle.Unpickler):
 
     def __init__(self, file: io.BufferedReader, map_location: Any) -> None:
         super().__init__(file)
-        self._load_storage = _storage_loader(map_location)
+        self._map_location = map_location
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ('torch.storage', '_load_from_bytes'):
@@ -79,34 +76,23 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         raise _RefusedError('an object outside of it')
 
-
-def _recorded(meta: dict[str, Any]) -> RecordedObject:
-    """Instead of running the source in ``meta``, what it would be run for."""
-    record = RecordedObject()
-    record.class_name = _checked(meta['class_name'], str)
-    record.state = _checked(meta['state'], dict)
-    return record
-
-
-class _Container(RecordedObject):
-    """One of torch's own modules, which need no source in the file."""
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.state = _checked(state, dict)
-
-
-def _storage_loader(map_location: Any) -> Callable[[bytes], torch.TypedStorage]:
-    def load(content: bytes) -> torch.TypedStorage:
+    def _load_storage(self, content: bytes) -> torch.TypedStorage:
         """Reads a file of torch's inside the file, as warily as one that stands alone."""
         stream = io.BytesIO(content)
         try:
-            storage = torch.load(stream, map_location=map_location, weights_only=True)
+            storage = torch.load(stream, map_location=self._map_location, weights_only=True)
         except pickle.UnpicklingError as error:
             named = re.search(r'GLOBAL (\S+)', str(error))
             raise _RefusedError(f'{named[1]} in a tensor') if named else error from error
         return _checked(storage, torch.TypedStorage)
 
-    return load
+
+def _recorded(meta: dict[str, Any]) -> RecordedObject:
+    """Instead of running the source in ``meta``, what it would be run for."""
+    record = RecordedObject()
+    record.class_name = _checked(meta['class_name'], str)
+    record.__setstate__(meta['state'])
+    return record
 
 
 def _tensor(
@@ -121,10 +107,6 @@ def _tensor(
     # A view of the whole storage cannot reach beyond it.
     whole = torch.empty(0, dtype=storage.dtype, device=untyped.device).set_(untyped)
     return whole.as_strided(size, stride, offset)
-
-
-def _parameter(data: Tensor, *_: Any) -> Tensor:
-    return _checked(data, Tensor)
 
 
 class _NumberType:
@@ -152,10 +134,11 @@ def _checked(value: Any, type_: type) -> Any:
 
 _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
     ('torch_utils.persistence', '_reconstruct_persistent_obj'): _recorded,
-    ('torch.nn.modules.container', 'ModuleDict'): _Container,
-    ('torch.nn.modules.container', 'ModuleList'): _Container,
+    # torch's own modules need no source in the file.
+    ('torch.nn.modules.container', 'ModuleDict'): RecordedObject,
+    ('torch.nn.modules.container', 'ModuleList'): RecordedObject,
     ('torch._utils', '_rebuild_tensor_v2'): _tensor,
-    ('torch._utils', '_rebuild_parameter'): _parameter,
+    ('torch._utils', '_rebuild_parameter'): lambda data, *_: _checked(data, Tensor),
     ('collections', 'OrderedDict'): OrderedDict,
     ('dnnlib.util', 'EasyDict'): dict,
     ('builtins', 'set'): set,

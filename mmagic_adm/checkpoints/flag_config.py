@@ -1,7 +1,7 @@
 """From the flags of the original project's scripts to a config of this one."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.logging import print_log
@@ -11,11 +11,7 @@ from mmagic_adm.networks import CHANNEL_MULT
 
 _NUM_CLASSES = 1000
 _IMAGE_CHANNELS = 3
-_UPSAMPLER_CHANNEL_MULT: dict[int, tuple[float, ...]] = {
-    64: (1, 2, 3, 4),
-    256: (1, 1, 2, 2, 4, 4),
-    512: (1, 1, 2, 2, 4, 4),
-}
+_UPSAMPLER_CHANNEL_MULT = {64: (1, 2, 3, 4), 256: (1, 1, 2, 2, 4, 4), 512: (1, 1, 2, 2, 4, 4)}
 
 # Which flags show that a script was meant that has such a network.
 _OF_UNETS = {*original.NETWORK_FLAGS, 'model_path'} - {'image_size'}
@@ -49,51 +45,75 @@ def config_from_flags(flags: str | Sequence[str]) -> dict[str, Any]:
     """
     given = original.read_flags(flags)
     values = {name: flag.default for name, flag in original.FLAGS.items()} | given
-    upsamples, classifies = (
-        bool(_OF_UPSAMPLERS & given.keys()),
-        bool(_OF_CLASSIFIERS & given.keys()),
-    )
+    upsamples = bool(_OF_UPSAMPLERS & given.keys())
+    classifies = bool(_OF_CLASSIFIERS & given.keys())
     has_unet = not classifies or bool(_OF_UNETS & given.keys())
-    if upsamples:
-        _refuse(_NOT_OF_UPSAMPLERS & given.keys(), 'an upsampler')
+    misplaced = ', '.join(f'--{name}' for name in sorted(_NOT_OF_UPSAMPLERS & given.keys()))
+    if upsamples and misplaced:
+        raise ValueError(f'{misplaced}: the original scripts of an upsampler have no such flag')
 
-    config: dict[str, Any] = {}
+    process = dict(
+        num_train_timesteps=values['diffusion_steps'],
+        beta_schedule=values['noise_schedule'],
+        prediction_type='start_x' if values['predict_xstart'] else 'epsilon',
+        variance_type='learned_range' if values['learn_sigma'] else 'fixed_large',
+        rescale_timesteps=values['rescale_timesteps'],
+    )
+    mse = 'rescaled_mse' if values['rescale_learned_sigmas'] else 'mse'
+    config: dict[str, Any] = dict(
+        diffusion=dict(
+            respacing=values['timestep_respacing'] or None,
+            loss_type='rescaled_kl' if values['use_kl'] else mse,
+            **process,
+        )
+    )
+    sampling: dict[str, Any] = {
+        name: given[name]
+        for name in ('classifier_use_fp16', 'num_samples', 'base_samples')
+        if name in given
+    }
+    training: dict[str, Any] = {
+        name: given[name] for name in original.TRAINING_FLAGS if name in given
+    }
     if has_unet:
         config['unet'] = _unet(values, upsamples)
-        config['diffusion_scheduler'] = _scheduler(values)
+        config['diffusion_scheduler'] = dict(
+            type='DDIMScheduler' if values['use_ddim'] else 'DDPMScheduler',
+            clip_sample=values['clip_denoised'],
+            **process,
+        )
         config['use_fp16'] = values['use_fp16']
+        steps = values['timestep_respacing'] or str(values['diffusion_steps'])
+        sampling['num_inference_steps'] = steps
+    if upsamples:
+        sampling['small_size'] = values['small_size']
     if classifies:
         config['classifier'] = _classifier(values)
     if classifies and has_unet:
         config['classifier_scale'] = values['classifier_scale']
+    if 'batch_size' in given:  # the scripts for both have this one
+        (training or sampling)['batch_size'] = given['batch_size']
     pretrained = {
         part: dict(ckpt_path=values[flag])
         for part, flag in (('unet', 'model_path'), ('classifier', 'classifier_path'))
         if values[flag]
     }
-    if pretrained:
-        config['pretrained_cfgs'] = pretrained
-    config['diffusion'] = _diffusion(values)
-    return config | _sampling_and_training(values, given, upsamples, has_unet)
-
-
-def _refuse(flags: Iterable[str], owner: str) -> None:
-    names = ', '.join(f'--{flag}' for flag in sorted(flags))
-    if names:
-        raise ValueError(f'{names}: the original scripts of {owner} have no such flag')
+    parts = dict(pretrained_cfgs=pretrained, sampling=sampling, training=training)
+    return config | {name: part for name, part in parts.items() if part}
 
 
 def _unet(values: Mapping[str, Any], upsamples: bool) -> dict[str, Any]:
     if upsamples:
+        own: dict[str, Any] = dict(type='ADMSuperResolutionUNet')
         size = values['large_size']
         channel_mult = _look_up(_UPSAMPLER_CHANNEL_MULT, size, 'large_size')
-        own = dict(type='ADMSuperResolutionUNet')
     else:
-        size, channel_mult = values['image_size'], values['channel_mult']
-        if not channel_mult:
-            channel_mult = _look_up(CHANNEL_MULT, size, 'image_size', 'or give --channel_mult')
         new_order = values['use_new_attention_order']
         own = dict(type='ADMUNet', use_new_attention_order=new_order)
+        size = values['image_size']
+        channel_mult = values['channel_mult'] or _look_up(
+            CHANNEL_MULT, size, 'image_size', ' or give --channel_mult'
+        )
     same = (
         'num_res_blocks',
         'dropout',
@@ -111,9 +131,7 @@ def _unet(values: Mapping[str, Any], upsamples: bool) -> dict[str, Any]:
         model_channels=values['num_channels'],
         out_channels=_IMAGE_CHANNELS * (2 if values['learn_sigma'] else 1),
         channel_mult=channel_mult,
-        attention_resolutions=_attended_sizes(
-            'attention_resolutions', values, size, len(channel_mult)
-        ),
+        attention_resolutions=_attended_sizes('', values, size, len(channel_mult)),
         num_classes=_NUM_CLASSES if values['class_cond'] else None,
         **{name: values[name] for name in same},
     )
@@ -121,7 +139,7 @@ def _unet(values: Mapping[str, Any], upsamples: bool) -> dict[str, Any]:
 
 def _classifier(values: Mapping[str, Any]) -> dict[str, Any]:
     size = values['image_size']
-    channel_mult = _look_up(CHANNEL_MULT, size, 'image_size', 'for a classifier')
+    channel_mult = _look_up(CHANNEL_MULT, size, 'image_size', ' for a classifier')
     return dict(
         type='ADMClassifier',
         image_size=size,
@@ -129,9 +147,7 @@ def _classifier(values: Mapping[str, Any]) -> dict[str, Any]:
         model_channels=values['classifier_width'],
         out_channels=_NUM_CLASSES,
         num_res_blocks=values['classifier_depth'],
-        attention_resolutions=_attended_sizes(
-            'classifier_attention_resolutions', values, size, len(channel_mult)
-        ),
+        attention_resolutions=_attended_sizes('classifier_', values, size, len(channel_mult)),
         channel_mult=channel_mult,
         num_head_channels=64,
         use_scale_shift_norm=values['classifier_use_scale_shift_norm'],
@@ -144,70 +160,23 @@ def _look_up(
     table: Mapping[int, tuple[float, ...]], size: int, flag: str, otherwise: str = ''
 ) -> tuple[float, ...]:
     if size not in table:
-        known = ', '.join(map(str, table))
-        raise ValueError(f'--{flag} {size}: it is one of {known} {otherwise}'.rstrip())
+        raise ValueError(f'--{flag} {size}: it is one of {", ".join(map(str, table))}{otherwise}')
     return table[size]
 
 
 def _attended_sizes(
-    flag: str, values: Mapping[str, Any], image_size: int, num_levels: int
+    prefix: str, values: Mapping[str, Any], image_size: int, num_levels: int
 ) -> tuple[int, ...]:
     """The feature maps that the original attends to: it passes over those that no level has."""
+    flag = f'{prefix}attention_resolutions'
     sizes_of_levels = {2**level: image_size // 2**level for level in range(num_levels)}
-    factors = {size: image_size // size for size in values[flag]}
-    passed_over = [str(size) for size, factor in factors.items() if factor not in sizes_of_levels]
+    attended = {size: sizes_of_levels.get(image_size // size) for size in values[flag]}
+    passed_over = ', '.join(str(size) for size, level in attended.items() if level is None)
     if passed_over:
         print_log(
-            f'--{flag}: the original finds no feature map of {", ".join(passed_over)} pixels in '
+            f'--{flag}: the original finds no feature map of {passed_over} pixels in '
             f'{num_levels} levels from {image_size}, and goes without attention there',
             logger='current',
             level=logging.WARNING,
         )
-    return tuple(
-        sizes_of_levels[factor] for factor in factors.values() if factor in sizes_of_levels
-    )
-
-
-def _process(values: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(
-        num_train_timesteps=values['diffusion_steps'],
-        beta_schedule=values['noise_schedule'],
-        prediction_type='start_x' if values['predict_xstart'] else 'epsilon',
-        variance_type='learned_range' if values['learn_sigma'] else 'fixed_large',
-        rescale_timesteps=values['rescale_timesteps'],
-    )
-
-
-def _scheduler(values: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(
-        type='DDIMScheduler' if values['use_ddim'] else 'DDPMScheduler',
-        clip_sample=values['clip_denoised'],
-        **_process(values),
-    )
-
-
-def _diffusion(values: Mapping[str, Any]) -> dict[str, Any]:
-    if values['use_kl']:
-        loss = 'rescaled_kl'
-    else:
-        loss = 'rescaled_mse' if values['rescale_learned_sigmas'] else 'mse'
-    return dict(respacing=values['timestep_respacing'] or None, loss_type=loss, **_process(values))
-
-
-def _sampling_and_training(
-    values: Mapping[str, Any], given: Mapping[str, Any], upsamples: bool, has_unet: bool
-) -> dict[str, Any]:
-    training = {name: given[name] for name in original.TRAINING_FLAGS if name in given}
-    sampling: dict[str, Any] = {}
-    if has_unet:
-        steps = values['timestep_respacing'] or str(values['diffusion_steps'])
-        sampling = dict(num_inference_steps=steps)
-    if upsamples:
-        sampling['small_size'] = values['small_size']
-    if 'classifier_use_fp16' in given:
-        sampling['classifier_use_fp16'] = given['classifier_use_fp16']
-    sampling |= {name: given[name] for name in ('num_samples', 'base_samples') if name in given}
-    # The scripts for both have this one.
-    if 'batch_size' in given:
-        (training or sampling)['batch_size'] = given['batch_size']
-    return {name: part for name, part in (('sampling', sampling), ('training', training)) if part}
+    return tuple(level for level in attended.values() if level is not None)

@@ -4,132 +4,122 @@ import difflib
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, get_args
 
 from mmagic_adm.networks.classifier import Pool
 
 
 class Flag(NamedTuple):
-    """How a flag's value is read, and its value where it is absent (None: scripts differ)."""
+    """How a flag's value is read, what it takes, and its value where it is absent."""
 
     read: Callable[[str], Any]
-    default: Any = None
-
-
-def _reader(convert: Callable[[str], Any], what: str) -> Callable[[str], Any]:
-    """What reads a value, and says what it should be where it is not."""
-
-    def read(text: str) -> Any:
-        try:
-            return convert(text)
-        except (ValueError, KeyError):
-            raise ValueError(what) from None
-
-    return read
-
-
-def _one_of(*choices: str) -> Callable[[str], Any]:
-    return _reader(lambda text: choices[choices.index(text)], ' or '.join(choices))
-
-
-def _matching(pattern: str, convert: Callable[[str], Any], what: str) -> Callable[[str], Any]:
-    def convert_match(text: str) -> Any:
-        if not re.fullmatch(pattern, text):
-            raise ValueError
-        return convert(text)
-
-    return _reader(convert_match, what)
+    takes: str
+    default: Any = None  # the scripts differ
 
 
 _TRUTH = dict.fromkeys(('yes', 'true', 't', 'y', '1'), True)
 _TRUTH |= dict.fromkeys(('no', 'false', 'f', 'n', '0'), False)
 
-_boolean = _reader(lambda text: _TRUTH[text.lower()], 'True or False')
-_integer = _reader(int, 'a whole number')
-_number = _reader(float, 'a number')
-_sizes = _matching(
-    r'[1-9]\d*(,[1-9]\d*)*',
-    lambda text: tuple(map(int, text.split(','))),
-    'feature-map sizes with commas between them, such as 32,16,8',
-)
-_multipliers = _matching(
-    r'(\d+(\.\d+)?(,\d+(\.\d+)?)*)?',
-    lambda text: tuple(float(n) if '.' in n else int(n) for n in text.split(',') if n),
-    'numbers with commas between them, such as 1,2,3,4, or nothing',
-)
-_respacing = _matching(
-    r'((ddim)?[1-9]\d*|\d+(,\d+)+)?',
-    str,
-    'a number of steps, ddim and a number, or counts such as 10,15,20',
-)
+
+def _read_numbers(text: str, convert: Callable[[str], float] = int) -> tuple[float, ...]:
+    numbers = tuple(map(convert, text.split(',')))
+    if min(numbers) <= 0:
+        raise ValueError
+    return numbers
+
+
+def _read_multipliers(text: str) -> tuple[float, ...]:
+    return _read_numbers(text, lambda n: float(n) if '.' in n else int(n)) if text else ()
+
+
+def _read_respacing(text: str) -> str:
+    if not re.fullmatch(r'((ddim)?[1-9]\d*|\d+(,\d+)+)?', text):
+        raise ValueError
+    return text
+
+
+def _one_of(*choices: str, default: str | None = None) -> Flag:
+    return Flag(lambda text: choices[choices.index(text)], ' or '.join(choices), default)
+
+
+_boolean = partial(Flag, lambda text: _TRUTH[text.lower()], 'True or False')
+_integer = partial(Flag, int, 'a whole number')
+_number = partial(Flag, float, 'a number')
+_text = partial(Flag, str, 'text')
+_sizes = partial(Flag, _read_numbers, 'feature-map sizes with commas between them, such as 32,16,8')
 
 NETWORK_FLAGS = {
-    'image_size': Flag(_integer, 64),
-    'num_channels': Flag(_integer, 128),
-    'num_res_blocks': Flag(_integer, 2),
-    'num_heads': Flag(_integer, 4),
-    'num_heads_upsample': Flag(_integer, -1),
-    'num_head_channels': Flag(_integer, -1),
-    'attention_resolutions': Flag(_sizes, (16, 8)),
-    'channel_mult': Flag(_multipliers, ()),
-    'dropout': Flag(_number, 0.0),
-    'class_cond': Flag(_boolean, False),
-    'use_checkpoint': Flag(_boolean, False),
-    'use_scale_shift_norm': Flag(_boolean, True),
-    'resblock_updown': Flag(_boolean, False),
-    'use_fp16': Flag(_boolean, False),
-    'use_new_attention_order': Flag(_boolean, False),
+    'image_size': _integer(64),
+    'num_channels': _integer(128),
+    'num_res_blocks': _integer(2),
+    'num_heads': _integer(4),
+    'num_heads_upsample': _integer(-1),
+    'num_head_channels': _integer(-1),
+    'attention_resolutions': _sizes((16, 8)),
+    'channel_mult': Flag(
+        _read_multipliers, 'numbers with commas between them, such as 1,2,3,4, or nothing', ()
+    ),
+    'dropout': _number(0.0),
+    'class_cond': _boolean(False),
+    'use_checkpoint': _boolean(False),
+    'use_scale_shift_norm': _boolean(True),
+    'resblock_updown': _boolean(False),
+    'use_fp16': _boolean(False),
+    'use_new_attention_order': _boolean(False),
 }
 UPSAMPLER_FLAGS = {
-    'large_size': Flag(_integer, 256),
-    'small_size': Flag(_integer, 64),
+    'large_size': _integer(256),
+    'small_size': _integer(64),
 }
 CLASSIFIER_FLAGS = {
-    'classifier_use_fp16': Flag(_boolean, False),
-    'classifier_width': Flag(_integer, 128),
-    'classifier_depth': Flag(_integer, 2),
-    'classifier_attention_resolutions': Flag(_sizes, (32, 16, 8)),
-    'classifier_use_scale_shift_norm': Flag(_boolean, True),
-    'classifier_resblock_updown': Flag(_boolean, True),
-    'classifier_pool': Flag(_one_of(*get_args(Pool)), 'attention'),
+    'classifier_use_fp16': _boolean(False),
+    'classifier_width': _integer(128),
+    'classifier_depth': _integer(2),
+    'classifier_attention_resolutions': _sizes((32, 16, 8)),
+    'classifier_use_scale_shift_norm': _boolean(True),
+    'classifier_resblock_updown': _boolean(True),
+    'classifier_pool': _one_of(*get_args(Pool), default='attention'),
 }
 DIFFUSION_FLAGS = {
-    'learn_sigma': Flag(_boolean, False),
-    'diffusion_steps': Flag(_integer, 1000),
-    'noise_schedule': Flag(_one_of('linear', 'cosine'), 'linear'),
-    'timestep_respacing': Flag(_respacing, ''),
-    'use_kl': Flag(_boolean, False),
-    'predict_xstart': Flag(_boolean, False),
-    'rescale_timesteps': Flag(_boolean, False),
-    'rescale_learned_sigmas': Flag(_boolean, False),
+    'learn_sigma': _boolean(False),
+    'diffusion_steps': _integer(1000),
+    'noise_schedule': _one_of('linear', 'cosine', default='linear'),
+    'timestep_respacing': Flag(
+        _read_respacing, 'a number of steps, ddim and a number, or counts such as 10,15,20', ''
+    ),
+    'use_kl': _boolean(False),
+    'predict_xstart': _boolean(False),
+    'rescale_timesteps': _boolean(False),
+    'rescale_learned_sigmas': _boolean(False),
 }
 SAMPLING_FLAGS = {
-    'clip_denoised': Flag(_boolean, True),
-    'use_ddim': Flag(_boolean, False),
-    'classifier_scale': Flag(_number, 1.0),
-    'num_samples': Flag(_integer),
-    'batch_size': Flag(_integer),
-    'model_path': Flag(str),
-    'classifier_path': Flag(str),
-    'base_samples': Flag(str),
+    'clip_denoised': _boolean(True),
+    'use_ddim': _boolean(False),
+    'classifier_scale': _number(1.0),
+    'num_samples': _integer(),
+    'batch_size': _integer(),
+    'model_path': _text(),
+    'classifier_path': _text(),
+    'base_samples': _text(),
 }
 TRAINING_FLAGS = {
-    'data_dir': Flag(str),
-    'val_data_dir': Flag(str),
-    'noised': Flag(_boolean),
-    'iterations': Flag(_integer),
-    'schedule_sampler': Flag(_one_of('uniform', 'loss-second-moment')),
-    'lr': Flag(_number),
-    'weight_decay': Flag(_number),
-    'lr_anneal_steps': Flag(_integer),
-    'anneal_lr': Flag(_boolean),
-    'microbatch': Flag(_integer),
-    'ema_rate': Flag(str),
-    'log_interval': Flag(_integer),
-    'eval_interval': Flag(_integer),
-    'save_interval': Flag(_integer),
-    'resume_checkpoint': Flag(str),
-    'fp16_scale_growth': Flag(_number),
+    'data_dir': _text(),
+    'val_data_dir': _text(),
+    'noised': _boolean(),
+    'iterations': _integer(),
+    'schedule_sampler': _one_of('uniform', 'loss-second-moment'),
+    'lr': _number(),
+    'weight_decay': _number(),
+    'lr_anneal_steps': _integer(),
+    'anneal_lr': _boolean(),
+    'microbatch': _integer(),
+    'ema_rate': _text(),
+    'log_interval': _integer(),
+    'eval_interval': _integer(),
+    'save_interval': _integer(),
+    'resume_checkpoint': _text(),
+    'fp16_scale_growth': _number(),
 }
 FLAGS = {
     **NETWORK_FLAGS,
@@ -168,8 +158,8 @@ def read_flags(flags: str | Sequence[str]) -> dict[str, Any]:
             text = words.pop(0)
         try:
             values[name] = FLAGS[name].read(text)
-        except ValueError as error:
-            raise ValueError(f'--{name} takes {error}, not {text!r}') from None
+        except (ValueError, KeyError):
+            raise ValueError(f'--{name} takes {FLAGS[name].takes}, not {text!r}') from None
     return values
 
 

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from torch import Tensor
-
-StateDict = dict[str, Tensor]
-# By what the file calls them.
-Networks = Mapping[str, StateDict]
-# What a file says about itself.
-Metadata = Mapping[str, Any]
-Shapes = Mapping[str, tuple[int, ...]]
-Kind = Literal['unet', 'classifier']
+from mmagic_adm.checkpoints.parts import Networks
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Format(ABC):
                 stay as it is while they are in use.
         """
 
-    def write(self, path: Path, networks: Networks, metadata: Metadata) -> None:
+    def write(self, path: Path, networks: Networks, metadata: Mapping[str, Any]) -> None:
         """Writes networks, if ``is_written`` says so.
 
         Args:
@@ -77,22 +69,3 @@ class Format(ABC):
             ValueError: The format has no place for something.
         """
         raise NotImplementedError
-
-
-def under_prefixes(networks: Networks) -> StateDict:
-    """The tensors of networks in one dict, each under its network's name and a dot."""
-    return {
-        f'{part}.{key}' if part else key: tensor
-        for part, state in networks.items()
-        for key, tensor in state.items()
-    }
-
-
-def kind_of(state: Iterable[str]) -> Kind:
-    """Whether a network's state dict, in OpenAI's names, is a U-Net's or a classifier's."""
-    return 'unet' if any(key.startswith('output_blocks.') for key in state) else 'classifier'
-
-
-def shapes_of(state: Mapping[str, Tensor]) -> Shapes:
-    """The shape of each tensor of a state dict."""
-    return {key: tuple(tensor.shape) for key, tensor in state.items()}

@@ -1,7 +1,7 @@
 """The config of a network, from nothing but its checkpoint."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 from mmagic_adm.checkpoints.architecture import Architecture, read_architecture
 from mmagic_adm.checkpoints.checkpoint import read_checkpoint
 from mmagic_adm.checkpoints.flag_config import config_from_flags
-from mmagic_adm.checkpoints.formats import Shapes, kind_of, shapes_of
 from mmagic_adm.checkpoints.loading import compare
+from mmagic_adm.checkpoints.parts import Shapes, kind_of, shapes_of
 from mmagic_adm.checkpoints.zoo import ZooEntry, build_without_weights, entries_that_fit
 from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.registry import MODELS
@@ -110,7 +110,9 @@ def config_from_checkpoint(
         if kind in found:
             raise CheckpointError(f'{source} holds more than one {kind}; choose one with prefix=')
         shapes = shapes_of(state)
-        entries = _likeliest_first(entries_that_fit(shapes), checkpoint.file_name)
+        entries = entries_that_fit(shapes)
+        named = [e for e in entries if e.url and e.url.endswith(f'/{checkpoint.file_name}')]
+        entries = named or entries
         fits[kind] = tuple(entry.name for entry in entries)
         said = recorded.get(part or kind, {})
         try:
@@ -133,29 +135,13 @@ def config_from_checkpoint(
     return Inspection(str(source), checkpoint.layout, values, origins, fits)
 
 
-def _likeliest_first(entries: Sequence[ZooEntry], file_name: str) -> list[ZooEntry]:
-    """The entries of a file of this name, if there are any; else all."""
-    named = [entry for entry in entries if entry.url and entry.url.endswith(f'/{file_name}')]
-    return named or list(entries)
-
-
 def _network(
     shapes: Shapes,
     given: Mapping[str, Any],
     recorded: Mapping[str, Any],
     entries: Sequence[ZooEntry],
 ) -> Fields:
-    """The config of the network that has these tensors.
-
-    Args:
-        shapes: Shape of each tensor, in OpenAI's names.
-        given: Arguments that the caller knows.
-        recorded: Arguments that the file says of itself.
-        entries: The zoo's entries with these tensors, likeliest first.
-
-    Raises:
-        ValueError: There is no such network, or not with the arguments given.
-    """
+    """The config of the network with these tensors, which the zoo's entries have too."""
     try:
         architecture = read_architecture(shapes)
     except LookupError as error:
@@ -174,11 +160,11 @@ def _network(
 
     # Who comes later knows better.
     fields = (
-        _from({name: defaults[name] for name in traceless}, DEFAULT)
+        _from(defaults, DEFAULT, traceless)
         | _from(_family_defaults(architecture), DEFAULT)
         | _from(ambiguous, AMBIGUOUS)
         | _zoo_fields(entries, defaults, left_open)
-        | _from({name: recorded[name] for name in left_open if name in recorded}, RECORDED)
+        | _from(recorded, RECORDED, left_open)
         | _from({k: v for k, v in architecture.fields.items() if k not in ambiguous}, READ)
         | _from(given, GIVEN)
     )
@@ -203,20 +189,20 @@ def _scheduler(
     entries: Sequence[ZooEntry],
 ) -> Fields:
     """The config of the scheduler of a U-Net, from the same."""
-    defaults = config_from_flags('')['diffusion_scheduler']
-    fields = _from(defaults, DEFAULT)
-    described = next((entry for entry in entries if entry.flags), None)
-    if described is not None:
-        flags = config_from_flags(described.flags or '')['diffusion_scheduler']
-        fields |= _from(flags, f'the zoo: {described.name}')
+    flags, origin = '', DEFAULT
+    for entry in reversed(entries):
+        if entry.flags:
+            flags, origin = entry.flags, f'the zoo: {entry.name}'
+    fields = _from(config_from_flags(flags)['diffusion_scheduler'], origin)
     if unet['out_channels'][0] == 2 * unet['in_channels'][0]:
         fields['variance_type'] = ('learned_range', READ)
-    said = {name: recorded[name] for name in defaults if name in recorded}
-    return fields | _from(said, RECORDED) | _from(given, GIVEN)
+    return fields | _from(recorded, RECORDED, list(fields)) | _from(given, GIVEN)
 
 
-def _from(values: Mapping[str, Any], origin: str) -> Fields:
-    return {name: (value, origin) for name, value in values.items()}
+def _from(values: Mapping[str, Any], origin: str, names: Collection[str] | None = None) -> Fields:
+    """Those of the values that have one of the names, or all."""
+    wanted = values if names is None else [name for name in names if name in values]
+    return {name: (values[name], origin) for name in wanted}
 
 
 def _constructor_defaults(type_: str) -> dict[str, Any]:
@@ -244,12 +230,10 @@ def _zoo_fields(
     entries: Sequence[ZooEntry], defaults: Mapping[str, Any], names: Sequence[str]
 ) -> Fields:
     """What the zoo's entries say; where they differ, what the first says, and who disagrees."""
-    if not entries:
-        return {}
     configs = {e.name: {**defaults, **next(iter(e.network_configs().values()))} for e in entries}
-    first = entries[0].name
     fields: Fields = {}
-    for name in names:
+    for name in names if entries else ():
+        first = entries[0].name
         value = configs[first][name]
         others = [entry for entry, config in configs.items() if config[name] != value]
         doubt = f', unlike {", ".join(others)}, which fits too' if others else ''

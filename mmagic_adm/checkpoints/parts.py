@@ -1,15 +1,76 @@
-"""The networks that a file's tensors make up, in OpenAI's names whoever wrote the file."""
+"""Which network each tensor of a file belongs to, by the name that OpenAI or MMagic gave it."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from typing import Literal
 
 from torch import Tensor
 
-from mmagic_adm.checkpoints.formats import StateDict
-from mmagic_adm.checkpoints.mmagic_files import MMAGIC_MARK, openai_name
+StateDict = dict[str, Tensor]
+# By what the file calls them.
+Networks = Mapping[str, StateDict]
+Shapes = Mapping[str, tuple[int, ...]]
+Kind = Literal['unet', 'classifier']
+
+# MMagic's U-Net and OpenAI's hold the same tensors under other names, one to one. Its classifier
+# has OpenAI's names.
+_OPENAI_NAMES = {
+    'time_embedding.blocks': 'time_embed',
+    'label_embedding': 'label_emb',
+    'in_blocks': 'input_blocks',
+    'mid_blocks': 'middle_block',
+    'out_blocks': 'output_blocks',
+    'conv_1': 'in_layers',
+    'norm_with_embedding.norm': 'out_layers.0',
+    'norm_with_embedding.embedding_layer': 'emb_layers',
+    'conv_2.2': 'out_layers.3',
+    'shortcut': 'skip_connection',
+    'downsample': 'op',
+    'out.gn': 'out.0',
+    'out.conv': 'out.2',
+}
+_MMAGIC_NAMES = {openai: mmagic for mmagic, openai in _OPENAI_NAMES.items()}
 
 # Every network of the family embeds the timestep, so this tensor marks where one begins.
 _MARK = 'time_embed.0.weight'
+MMAGIC_MARK = 'time_embedding.blocks.0.weight'
+
+
+def openai_name(mmagic_name: str) -> str:
+    """OpenAI's name for a tensor of MMagic's U-Net."""
+    return _renamed(mmagic_name, _OPENAI_NAMES)
+
+
+def mmagic_name(openai_name: str, kind: Kind = 'unet') -> str:
+    """MMagic's name for a tensor of OpenAI's U-Net, or classifier."""
+    return _renamed(openai_name, _MMAGIC_NAMES) if kind == 'unet' else openai_name
+
+
+def _renamed(key: str, names: dict[str, str]) -> str:
+    # Names stand between dots, and one pass renames each but once.
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = r'(?<=\.)(' + '|'.join(map(re.escape, longest_first)) + r')(?=\.)'
+    return re.sub(pattern, lambda match: names[match[1]], f'.{key}.')[1:-1]
+
+
+def kind_of(state: Iterable[str]) -> Kind:
+    """Whether a network's state dict, in OpenAI's names, is a U-Net's or a classifier's."""
+    return 'unet' if any(key.startswith('output_blocks.') for key in state) else 'classifier'
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> Shapes:
+    """The shape of each tensor of a state dict."""
+    return {key: tuple(tensor.shape) for key, tensor in state.items()}
+
+
+def under_prefixes(networks: Networks) -> StateDict:
+    """The tensors of networks in one dict, each under its network's name and a dot."""
+    return {
+        f'{part}.{key}' if part else key: tensor
+        for part, state in networks.items()
+        for key, tensor in state.items()
+    }
 
 
 def sort_into_parts(
@@ -51,7 +112,7 @@ def network_prefixes(keys: Iterable[str]) -> list[str]:
         key.removesuffix(mark)
         for key in keys
         for mark in (_MARK, MMAGIC_MARK)
-        if key == mark or key.endswith(f'.{mark}')
+        if f'.{key}'.endswith(f'.{mark}')
     ]
 
 

@@ -1,6 +1,7 @@
 """Safetensors: the tensors of one network or more in OpenAI's names, and what the file says."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mmagic_adm.checkpoints.formats import Document, Format, Metadata, Networks, under_prefixes
+from mmagic_adm.checkpoints.formats import Document, Format
+from mmagic_adm.checkpoints.parts import Networks, under_prefixes
 from mmagic_adm.files.whole import truncated
 
 # Under this name safetensors' own metadata, which is flat text, holds ours as JSON.
@@ -40,7 +42,7 @@ class SafetensorsFile(Format):
             meta = {}
         return Document(tensors, meta if isinstance(meta, dict) else {})
 
-    def write(self, path: Path, networks: Networks, metadata: Metadata) -> None:
+    def write(self, path: Path, networks: Networks, metadata: Mapping[str, Any]) -> None:
         """Writes networks under their prefixes."""
         described = {'format': 'pt', _METADATA_KEY: json.dumps(metadata)}
         save_file(under_prefixes(networks), path, described)

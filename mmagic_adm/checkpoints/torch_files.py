@@ -1,4 +1,4 @@
-"""Files of ``torch.save``: OpenAI's state dicts, and the checkpoints of MMEngine's runner."""
+"""Files of ``torch.save``: OpenAI's state dicts, and checkpoints of MMEngine and MMagic."""
 
 import ast
 import io
@@ -16,7 +16,14 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch.serialization import safe_globals
 
-from mmagic_adm.checkpoints.formats import Document, Format, Metadata, Networks
+from mmagic_adm.checkpoints.formats import Document, Format
+from mmagic_adm.checkpoints.parts import (
+    MMAGIC_MARK,
+    Networks,
+    kind_of,
+    mmagic_name,
+    under_prefixes,
+)
 from mmagic_adm.files.whole import CheckpointError, truncated
 
 _ZIP = b'PK\x03\x04'
@@ -57,7 +64,7 @@ class OpenAIFile(Format):
             meta = {**meta, 'config': recorded_model(meta['cfg'])}
         return Document(state_dict, meta if isinstance(meta, dict) else {}, others)
 
-    def write(self, path: Path, networks: Networks, metadata: Metadata) -> None:
+    def write(self, path: Path, networks: Networks, metadata: Mapping[str, Any]) -> None:
         """Writes the only network, without its prefix."""
         if len(networks) > 1:
             raise ValueError(
@@ -67,7 +74,7 @@ class OpenAIFile(Format):
         if metadata:
             raise ValueError('the layout openai has no place for metadata')
         (state,) = networks.values()
-        save(state, path)
+        _save(state, path)
 
 
 class RunnerFile(OpenAIFile):
@@ -78,8 +85,22 @@ class RunnerFile(OpenAIFile):
     marks = ('state_dict',)
 
 
-def save(content: Mapping[str, Any], path: Path) -> None:
-    """Writes a file of torch's."""
+class MMagicFile(OpenAIFile):
+    """Networks under the prefixes of a model's parts, the U-Net under MMagic's names."""
+
+    layout = 'mmagic'
+    marks = (MMAGIC_MARK,)
+
+    def write(self, path: Path, networks: Networks, metadata: Mapping[str, Any]) -> None:
+        """Writes ADM's networks; MMagic has names for no others."""
+        renamed = {}
+        for part, state in networks.items():
+            kind = kind_of(state)
+            renamed[part or kind] = {mmagic_name(key, kind): state[key] for key in state}
+        _save(dict(state_dict=under_prefixes(renamed), meta=dict(metadata)), path)
+
+
+def _save(content: Mapping[str, Any], path: Path) -> None:
     # Through a file of Python's, which tells why it could not write.
     with path.open('wb') as file:
         torch.save(content, file)

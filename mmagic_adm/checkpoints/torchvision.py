@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torchvision
 from torch import nn
 
 from mmagic_adm.checkpoints.checkpoint import read_document
+from mmagic_adm.checkpoints.zoo import nearest
 from mmagic_adm.files.download import fetch
 from mmagic_adm.files.whole import CheckpointError
 
@@ -32,7 +32,10 @@ def load_torchvision(
         ValueError: torchvision has no such classifier; the message suggests some.
         CheckpointError: The file cannot be had or read, or is of another network.
     """
-    _check_name(name)
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        hint = nearest(name.lower(), names, f'there are {", ".join(names)}')
+        raise ValueError(f'torchvision has no classifier called {name!r}; {hint}')
     # These two take seconds to initialise what the weights then replace.
     more = dict(init_weights=weights is None) if name in CONVERTING else {}
     network = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **more)
@@ -52,11 +55,3 @@ def load_torchvision(
     if name in CONVERTING:
         network.transform_input = True
     return network
-
-
-def _check_name(name: str) -> None:
-    names = torchvision.models.list_models(module=torchvision.models)
-    if name not in names:
-        near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-        hint = f'did you mean {" or ".join(near)}?' if near else f'there are {", ".join(names)}'
-        raise ValueError(f'torchvision has no classifier called {name!r}; {hint}')

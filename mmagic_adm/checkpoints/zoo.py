@@ -14,7 +14,7 @@ import yaml
 from mmengine import Config
 from torch import nn
 
-from mmagic_adm.checkpoints.formats import Shapes, shapes_of
+from mmagic_adm.checkpoints.parts import Shapes, shapes_of
 from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.registry import MODELS, SCOPE
 
@@ -95,12 +95,12 @@ class ZooEntry:
 
 def config_directory() -> Path:
     """The folder of configs: the repository's, or the one that an installed package brings."""
-    for folder in (_PACKAGE.parent / 'configs', _PACKAGE / '.mim' / 'configs'):
-        if (folder / 'guided_diffusion' / 'metafile.yml').is_file():
-            return folder
+    parents = (_PACKAGE.parent, _PACKAGE / '.mim')
+    for folder in parents:
+        if (folder / 'configs' / 'guided_diffusion' / 'metafile.yml').is_file():
+            return folder / 'configs'
     raise CheckpointError(
-        f'the configs are neither in {_PACKAGE.parent} nor in {_PACKAGE / ".mim"}; '
-        'install the package again'
+        f'the configs are neither in {parents[0]} nor in {parents[1]}; install the package again'
     )
 
 
@@ -128,7 +128,7 @@ def find_config(model: str | Path | Config) -> Config:
         return Config.fromfile(path)
     found = sorted(config_directory().glob(f'*/{model}.py'))
     if not found:
-        hint = _nearest(str(model), model_names()) or 'model_names() lists what is there'
+        hint = nearest(str(model), model_names(), 'model_names() lists what is there')
         raise ValueError(f"there is no config called '{model}'; {hint}")
     return Config.fromfile(found[0])
 
@@ -146,9 +146,15 @@ def find(name: str) -> ZooEntry:
     """
     entries = _by_name()
     if name not in entries:
-        hint = _nearest(name, entries) or 'see zoo_names() for what is there'
+        hint = nearest(name, entries, 'see zoo_names() for what is there')
         raise ValueError(f'no checkpoint is called {name!r}; {hint}')
     return entries[name]
+
+
+def nearest(name: str, names: Iterable[str], otherwise: str) -> str:
+    """Asks whether one of the names that are like this one was meant; else says otherwise."""
+    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
+    return f'did you mean {" or ".join(near)}?' if near else otherwise
 
 
 def entries_that_fit(shapes: Shapes) -> list[ZooEntry]:
@@ -190,35 +196,25 @@ def _by_name() -> dict[str, ZooEntry]:
     return names | {alias: entry for entry in zoo_entries() for alias in entry.aliases}
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
-    return f'did you mean {" or ".join(near)}?' if near else ''
-
-
 def _read_networks(file: str) -> dict[str, dict[str, Any]]:
     config = Config.fromfile(config_directory() / file)
     return {kind: config[kind].to_dict() for kind in ('unet', 'classifier') if kind in config}
 
 
 def _entry(model: Mapping[str, Any]) -> ZooEntry:
-    metadata = model['Metadata']
-    network, classifier_network = (
-        f'{_NETWORKS}/{metadata[key]}' if key in metadata else None
-        for key in ('Network', 'Classifier Network')
-    )
+    fields = {key.lower().replace(' ', '_'): value for key, value in model['Metadata'].items()}
+    del fields['training_data']
+    for name in ('network', 'classifier_network'):
+        if name in fields:
+            fields[name] = f'{_NETWORKS}/{fields[name]}'
+    if 'Config' in model:
+        fields['config'] = model['Config'].removeprefix('configs/')
     return ZooEntry(
         name=model['Name'],
         url=model['Weights'],
-        network=network,
-        classifier_network=classifier_network,
-        config=model['Config'].removeprefix('configs/') if 'Config' in model else None,
-        flags=metadata.get('Flags'),
-        classifier=metadata.get('Classifier'),
-        classifier_scale=metadata.get('Classifier Scale'),
-        base_model=metadata.get('Base Model'),
-        parameters=metadata['Parameters'],
-        aliases=tuple(metadata.get('Aliases', ())),
+        aliases=tuple(fields.pop('aliases', ())),
         results=tuple(model.get('Results', ())),
+        **fields,
     )
 
 

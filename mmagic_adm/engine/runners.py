@@ -14,7 +14,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from torch import nn
 
-from mmagic_adm.checkpoints.runner import use_safe_loader
+from mmagic_adm.checkpoints.loading import use_safe_loader
 from mmagic_adm.engine.evaluation_summary import EvaluationSummary
 from mmagic_adm.registry import RUNNERS
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 
-from mmagic_adm.checkpoints.runner import load_from_mmagic_adm, use_safe_loader
+from mmagic_adm.checkpoints.loading import load_from_mmagic_adm, use_safe_loader
 from mmagic_adm.engine.runners import join_on_cpu
 from mmagic_adm.engine.sharding import gathered, reshard, shard, shared_out, unshard
 from mmagic_adm.engine.training_checkpoints import WHOLE_FILES

@@ -102,15 +102,12 @@ def _bring(url: str, path: Path) -> None:
         try:
             check_content(partial.path, url)
             check_hash_in_name(partial.path, url)
+            return partial.become(path)
         except CheckpointError:
-            was_resumed = partial.was_resumed
             partial.discard()
             # Pieces fetched at different times may be of different files: once more, in one go.
-            if is_last_try or not was_resumed:
+            if is_last_try or not partial.was_resumed:
                 raise
-        else:
-            partial.become(path)
-            return
 
 
 class _CutOffError(Exception):
@@ -185,10 +182,9 @@ def transfer(url: str, partial: PartialFile) -> None:
 def _attempt(url: str, partial: PartialFile) -> None:
     if partial.size and partial.size == partial.note['length']:
         return
+    headers = _request_headers(partial)
     try:
-        response = requests.get(
-            url, headers=_request_headers(partial), stream=True, timeout=_TIMEOUT
-        )
+        response = requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT)
     except requests.RequestException as error:
         raise CheckpointError(
             f'{url} cannot be reached ({_reason(error)}); check the address and the network, or '
@@ -214,45 +210,33 @@ def _request_headers(partial: PartialFile) -> dict[str, str]:
 
 def _check_answer(url: str, response: requests.Response, partial: PartialFile) -> None:
     """Refuses what is not the file; decides whether the answer goes on or starts anew."""
-    status = response.status_code
-    if status == requests.codes.requested_range_not_satisfiable:
-        partial.discard()
-        raise _CutOffError('the file has changed')
-    if status not in (requests.codes.ok, requests.codes.partial_content):
-        raise CheckpointError(f'{url}: the server answers {status} {response.reason}')
-    if response.headers.get('Content-Type', '').startswith('text/html'):
-        raise CheckpointError(
-            f'{url} is a web page, not a checkpoint; the link may want a log-in, or lead to a '
-            'page about the file: give the address of the file itself'
-        )
-    if status == requests.codes.partial_content:
-        span = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', response.headers.get('Content-Range', ''))
+    status, headers = response.status_code, response.headers
+    if status == requests.codes.ok:
+        length = headers.get('Content-Length')
+        # What tells one version of the file from the next; weak ETags do not, byte by byte.
+        etag = headers.get('ETag', 'W/')
+        validator = headers.get('Last-Modified') if etag.startswith('W/') else etag
+        partial.begin(int(length) if length else None, validator)
+    elif status in (requests.codes.partial_content, requests.codes.range_not_satisfiable):
+        span = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', headers.get('Content-Range', ''))
         if span is None or (int(span[1]), int(span[2])) != (partial.size, partial.note['length']):
             partial.discard()
             raise _CutOffError('the file has changed')
         partial.was_resumed = True
     else:
-        length = response.headers.get('Content-Length')
-        partial.begin(int(length) if length else None, _validator(response))
-
-
-def _validator(response: requests.Response) -> str | None:
-    """What tells one version of the file from the next; weak ETags do not, byte by byte."""
-    etag = response.headers.get('ETag')
-    strong = etag if etag and not etag.startswith('W/') else None
-    return strong or response.headers.get('Last-Modified')
+        raise CheckpointError(f'{url}: the server answers {status} {response.reason}')
 
 
 def _receive(response: requests.Response, partial: PartialFile) -> None:
-    length = partial.note['length']
+    length, size = partial.note['length'], partial.size
     if length is not None:
-        check_free_space(partial.path, length - partial.size)
+        check_free_space(partial.path, length - size)
     with (
         partial.path.open('ab') as file,
         tqdm(
             desc=partial.path.stem,
             total=length,
-            initial=partial.size,
+            initial=size,
             unit='B',
             unit_scale=True,
             disable=None,

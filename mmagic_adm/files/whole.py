@@ -15,7 +15,6 @@ from typing import Any
 
 _HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.\w+(\?.*)?$')
 _WEB_PAGE = re.compile(rb'\s*<(!doctype|html|head|body|\?xml|!--)', re.IGNORECASE)
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class CheckpointError(RuntimeError):
@@ -81,9 +80,8 @@ def is_disk_full(error: BaseException | None) -> bool:
     """Whether a full disk is what an error comes from."""
     # torch and safetensors raise errors of their own from the system's, or put it into words.
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
-            return True
-        if os.strerror(errno.ENOSPC) in str(error):
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if is_full or os.strerror(errno.ENOSPC) in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -98,9 +96,7 @@ def _disk_full(path: Path, detail: str) -> CheckpointError:
 def check_content(path: Path, source: str | Path | None = None) -> bytes:
     """Refuses what a download or a copy leaves in place of a file; gives the first bytes of others.
 
-    Args:
-        path: The file.
-        source: What to call it, if not by its path.
+    Messages call the file by its source, where that is given.
     """
     called = source or path
     try:
@@ -142,12 +138,7 @@ def hash_in_name(name: str) -> str | None:
 
 
 def check_hash_in_name(path: Path, source: str | Path | None = None) -> None:
-    """Refuses a file whose content is not what its name claims.
-
-    Args:
-        path: The file.
-        source: What to call it, if not by its path. Its name counts.
-    """
+    """Refuses a file whose content is not what its name, or its source's, claims."""
     called = source or path
     claimed = hash_in_name(str(called))
     found = _sha256(path) if claimed else ''

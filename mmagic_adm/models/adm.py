@@ -12,8 +12,7 @@ from mmagic.structures import DataSample
 from mmengine.dist import is_main_process
 from torch import Tensor, nn
 
-from mmagic_adm.checkpoints.loading import load_network
-from mmagic_adm.checkpoints.runner import recognise_on_load
+from mmagic_adm.checkpoints.loading import load_network, recognise_on_load
 from mmagic_adm.denoisers import (
     ClippedDenoiser,
     Denoiser,

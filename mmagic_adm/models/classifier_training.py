@@ -11,7 +11,7 @@ from mmagic.structures import DataSample
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmagic_adm.checkpoints.runner import recognise_on_load
+from mmagic_adm.checkpoints.loading import recognise_on_load
 from mmagic_adm.models.quarter_log import QUARTERS, QuarterLog
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 

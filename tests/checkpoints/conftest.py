@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from mmagic_adm.checkpoints.mmagic_files import mmagic_name
+from mmagic_adm.checkpoints.parts import mmagic_name
 from tests.reference import load_golden, load_manifest, weight_from_name
 
 UNET = 'adm_conditional'

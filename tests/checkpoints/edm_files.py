@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mmagic_adm.checkpoints.architecture import read_architecture
-from mmagic_adm.checkpoints.formats import shapes_of
+from mmagic_adm.checkpoints.parts import shapes_of
 from tests.reference import load_golden, weight_from_name
 
 # What the files bring along as the source of their classes. Running it leaves a trace.

@@ -1,7 +1,7 @@
 import pytest
 
 from mmagic_adm.checkpoints.architecture import read_architecture
-from mmagic_adm.checkpoints.formats import shapes_of
+from mmagic_adm.checkpoints.parts import shapes_of
 from mmagic_adm.checkpoints.zoo import build_without_weights
 from tests.checkpoints.conftest import network_config
 from tests.reference import golden_names, load_manifest

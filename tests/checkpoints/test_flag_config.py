@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 from mmagic_adm.checkpoints import config_from_flags, find
-from mmagic_adm.checkpoints.formats import shapes_of
+from mmagic_adm.checkpoints.parts import shapes_of
 from mmagic_adm.checkpoints.zoo import build_without_weights, zoo_entries
 from mmagic_adm.registry import MODELS
 from tests.reference import golden_names, load_manifest

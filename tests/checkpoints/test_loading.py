@@ -3,7 +3,7 @@ import torch
 
 from mmagic_adm.checkpoints import CheckpointError, load_network, write_checkpoint
 from mmagic_adm.checkpoints.loading import compare, is_under, what_fits
-from mmagic_adm.checkpoints.mmagic_files import openai_name
+from mmagic_adm.checkpoints.parts import openai_name
 from mmagic_adm.registry import MODELS
 from tests.checkpoints.conftest import (
     CLASSIFIER,

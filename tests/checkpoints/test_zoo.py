@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from mmagic_adm.checkpoints import CheckpointError, config_directory, find, zoo_names
-from mmagic_adm.checkpoints.formats import shapes_of
+from mmagic_adm.checkpoints.parts import shapes_of
 from mmagic_adm.checkpoints.zoo import ZooEntry, build_without_weights, zoo_entries
 from tests.reference import REPOSITORY, golden_names, load_manifest
 

@@ -5,7 +5,7 @@ import torch
 from mmengine import MODELS
 from mmengine.registry import DefaultScope
 
-from mmagic_adm.checkpoints.mmagic_files import mmagic_name
+from mmagic_adm.checkpoints.parts import mmagic_name
 from mmagic_adm.compat.mmagic_names import DataPreprocessor, DenoisingUnet, EncoderUNetModel
 from tests.reference import fill_by_name, golden_names, load_golden
 

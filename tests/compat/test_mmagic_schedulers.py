@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.registry import Registry
 
-from mmagic_adm.checkpoints.mmagic_files import mmagic_name
+from mmagic_adm.checkpoints.parts import mmagic_name
 from mmagic_adm.compat.mmagic_schedulers import EditDDIMScheduler, EditDDPMScheduler
 from mmagic_adm.networks import ADMClassifier, ADMUNet
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS

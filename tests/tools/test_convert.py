@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmagic_adm.checkpoints import config_from_checkpoint, read_checkpoint
-from mmagic_adm.checkpoints.mmagic_files import mmagic_name
+from mmagic_adm.checkpoints.parts import mmagic_name
 from tests.reference import REPOSITORY, load_golden, weight_from_name
 from tests.tools.running import TOOLS, fail, run_here, succeed
 

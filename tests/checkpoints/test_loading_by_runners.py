@@ -144,7 +144,7 @@ def test_a_network_that_the_model_has_no_place_for_is_left_out(
 ):
     said = []
     monkeypatch.setattr(
-        'mmagic_adm.checkpoints.runner.print_log', lambda text, **_: said.append(text)
+        'mmagic_adm.checkpoints.loading.print_log', lambda text, **_: said.append(text)
     )
     model = _Model(parts=('unet',))
     load_checkpoint(model, str(mmagic_file))
