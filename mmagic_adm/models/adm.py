@@ -36,9 +36,9 @@ from mmagic_adm.models.batch import (
     resolve_seeds,
 )
 from mmagic_adm.models.compiled import time_call
-from mmagic_adm.models.data_samples import as_data_samples, infer_arguments
 from mmagic_adm.models.diffusion_loss import DiffusionLoss
 from mmagic_adm.models.profiles import ProfiledModel
+from mmagic_adm.models.runner_data import as_data_samples, infer_arguments
 from mmagic_adm.models.sampling import Trajectory, Watcher, evaluating, follow
 from mmagic_adm.models.scheduler_choice import build_scheduler
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
