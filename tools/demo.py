@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 
 from mmagic_adm.apis.command_line import run_tool, tool_parser
-from mmagic_adm.datasets.optional import require
+from mmagic_adm.compat.environment import require
 
 EXAMPLE = """examples:
   python tools/demo.py

@@ -13,20 +13,17 @@ from tqdm import tqdm
 
 from mmagic_adm.apis.class_names import names_of_classes
 from mmagic_adm.apis.command_line import (
-    add_config_options,
     add_profile_argument,
-    add_sampler_arguments,
-    add_weight_arguments,
-    changed_config,
+    add_sampling_arguments,
     chosen_sampler,
     chosen_weights,
     run_tool,
+    sample_settings,
     short_name,
     tool_parser,
 )
-from mmagic_adm.apis.models import init_model
-from mmagic_adm.apis.pictures import trajectory_pictures
-from mmagic_adm.apis.sample_folder import SampleFolder
+from mmagic_adm.apis.models import changed_config, init_model
+from mmagic_adm.apis.sample_folder import SampleFolder, trajectory_pictures
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
 from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.models import AblatedDiffusionModel, AblatedUpsamplingModel
@@ -50,8 +47,8 @@ and guides in the noisier half of them alone.
 def parse() -> argparse.ArgumentParser:
     """The arguments."""
     parser = tool_parser(__doc__, EXAMPLE)
-    parser.add_argument('model', help='name of a config, or path of a config file')
-    add_weight_arguments(parser)
+    add_sampling_arguments(parser, batch_size=8, out='outputs/MODEL')
+    parser.add_argument('--num-samples', type=int, help='how many images (default: one per label)')
     parser.add_argument(
         '--base-samples',
         metavar='NPZ|FOLDER',
@@ -62,23 +59,14 @@ def parse() -> argparse.ArgumentParser:
         action='store_true',
         help='resize small images of another size than the model was trained on',
     )
-    parser.add_argument('--labels', help='classes by number or name, with commas between')
-    parser.add_argument('--num-samples', type=int, help='how many images (default: one per label)')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the first image (default: 0)')
-    add_sampler_arguments(parser)
     parser.add_argument('--guidance-scale', type=float, help="default: the config's")
-    parser.add_argument('--batch-size', type=int, default=8, help='images at a time (default: 8)')
     add_profile_argument(parser, 'exact')
-    parser.add_argument('--device', help='default: a GPU if there is one')
-    parser.add_argument('--out', help='folder (default: outputs/MODEL)')
     parser.add_argument(
         '--trajectory',
         type=int,
         metavar='K',
         help='also show every K-th step of each image, as a strip and a GIF',
     )
-    add_config_options(parser, 'model.classifier_scale=4.0')
-    parser.add_argument('--overwrite', action='store_true', help='replace what --out holds')
     return parser
 
 
@@ -98,7 +86,8 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
         raise ValueError(f'--base-samples holds {available} images; --num-samples is {count}')
 
     out = arguments.out or f'outputs/{short_name(arguments.model)}'
-    folder = SampleFolder(out, settings(arguments, labels), arguments.overwrite)
+    settings = sample_settings(arguments, 'num_samples', 'trajectory') | dict(labels=labels)
+    folder = SampleFolder(out, settings, arguments.overwrite)
     make(
         model,
         folder,
@@ -158,23 +147,6 @@ def base_samples(model: AblatedDiffusionModel, arguments: argparse.Namespace) ->
     images, labels = read_low_res(arguments.base_samples)
     labels = None if model.num_classes is None else labels
     return BaseSamples(fit_to(images, model.low_res_size, arguments.resize_low_res), labels)
-
-
-def settings(arguments: argparse.Namespace, labels: list[int | None]) -> dict[str, Any]:
-    """What the samples follow from."""
-    return dict(
-        model=arguments.model,
-        checkpoint=arguments.checkpoint,
-        classifier_checkpoint=arguments.classifier_checkpoint,
-        base_samples=arguments.base_samples,
-        labels=labels,
-        seed=arguments.seed,
-        steps=arguments.steps,
-        scheduler=arguments.scheduler,
-        guidance_scale=arguments.guidance_scale,
-        cfg_options=arguments.cfg_options,
-        profile=arguments.profile,
-    )
 
 
 if __name__ == '__main__':

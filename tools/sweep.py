@@ -13,28 +13,26 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from torch import Tensor
 from tqdm import tqdm
 
 from mmagic_adm.apis.command_line import (
-    add_config_options,
-    add_sampler_arguments,
-    add_weight_arguments,
-    changed_config,
+    add_sampling_arguments,
     chosen_sampler,
     chosen_weights,
     run_tool,
+    sample_settings,
     short_name,
     tool_parser,
 )
-from mmagic_adm.apis.models import Weights, init_model
+from mmagic_adm.apis.models import changed_config, init_model
+from mmagic_adm.apis.sample_folder import check_settings
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
 from mmagic_adm.evaluation import SampleEvaluator
 from mmagic_adm.evaluation.features import shared_extractor
 from mmagic_adm.evaluation.sample_metric import INCEPTION
-from mmagic_adm.files.pictures import as_uint8
 from mmagic_adm.files.whole import write_json, written_whole
 from mmagic_adm.models import AblatedDiffusionModel
+from mmagic_adm.models.runner_data import as_data_samples
 
 EXAMPLE = """examples:
   python tools/sweep.py adm-g_ddim25_digits-16x16 --scales 0,1,2,4,8 --num-samples 300
@@ -44,8 +42,8 @@ EXAMPLE = """examples:
 The first samples the same 300 seeds at each scale, with a small model that ships with the package.
 It prints a table, and the paths of its numbers as JSON and of a plot, which are in
 outputs/sweep_adm-g_ddim25_digits-16x16. Reference and features are those of the config's
-test_evaluator where they are not given. Stopped by ctrl-C, the same command makes the scales that
-are missing.
+test_evaluator where they are not given, and labels are all classes by turns. Stopped by ctrl-C, the
+same command makes the scales that are missing.
 """
 
 ACCURACY, PRECISION, RECALL, FID = 'Accuracy top-1', 'Precision', 'Recall', 'FID'
@@ -57,9 +55,9 @@ Row = dict[str, float]
 def parse() -> argparse.ArgumentParser:
     """The arguments."""
     parser = tool_parser(__doc__, EXAMPLE)
-    parser.add_argument('model', help='name of a config, or path of a config file')
+    add_sampling_arguments(parser, batch_size=50, out='outputs/sweep_MODEL')
     parser.add_argument('--scales', required=True, help='guidance scales, with commas between')
-    add_weight_arguments(parser)
+    parser.add_argument('--num-samples', type=int, default=1000, help='per scale (default: 1000)')
     parser.add_argument('--reference', help='reference batch with images (.npz, URL or folder)')
     parser.add_argument(
         '--features', metavar='CONFIG', help='file whose `features` configures what compares'
@@ -67,17 +65,6 @@ def parse() -> argparse.ArgumentParser:
     parser.add_argument(
         '--judge', metavar='CONFIG', help='file whose `features` configures a held-out classifier'
     )
-    parser.add_argument('--num-samples', type=int, default=1000, help='per scale (default: 1000)')
-    parser.add_argument('--labels', help='classes by number or name (default: all by turns)')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the first sample (default: 0)')
-    add_sampler_arguments(parser)
-    parser.add_argument(
-        '--batch-size', type=int, default=50, help='samples at a time (default: 50)'
-    )
-    parser.add_argument('--device', help='default: a GPU if there is one')
-    add_config_options(parser, 'model.guidance.every=2')
-    parser.add_argument('--out', help='folder (default: outputs/sweep_MODEL)')
-    parser.add_argument('--overwrite', action='store_true', help='replace what --out holds')
     return parser
 
 
@@ -94,11 +81,15 @@ def main(arguments: argparse.Namespace) -> Iterator[str | Path]:
     weights = chosen_weights(arguments)
     name = short_name(arguments.model)
     results = Results(
-        Path(arguments.out or f'outputs/sweep_{name}'), settings(arguments), arguments.overwrite
+        Path(arguments.out or f'outputs/sweep_{name}'),
+        sample_settings(arguments, 'scales'),
+        arguments.overwrite,
     )
     missing = [scale for scale in scales if scale not in results.rows]
     if missing:
-        measure(arguments, config, weights, missing, results)
+        comparison = chosen_comparison(arguments, config)
+        model = init_model(config, arguments.device, weights)
+        measure(arguments, model, comparison, missing, results)
     rows = [results.rows[scale] for scale in scales]
     yield table(rows)
     yield results.file
@@ -107,14 +98,12 @@ def main(arguments: argparse.Namespace) -> Iterator[str | Path]:
 
 def measure(
     arguments: argparse.Namespace,
-    config: Config,
-    weights: Weights,
+    model: AblatedDiffusionModel,
+    comparison: dict[str, Any],
     scales: Sequence[float],
     results: Results,
 ) -> None:
     """Fills in the rows of these scales."""
-    comparison = chosen_comparison(arguments, config)
-    model = init_model(config, arguments.device, weights)
     if getattr(model, 'guidance', None) is None:
         raise ValueError(f'{arguments.model} has neither classifier nor guidance to scale')
     evaluator = make_evaluator(has_labels=model.num_classes is not None, **comparison)
@@ -186,20 +175,12 @@ def figures_at(
 
     options.update(classifier_scale=scale, on_step=watch, notice=bar.write)
     for indices, result in sample_in_batches(model, range(count), **options):
-        images = as_uint8(result['samples']).cpu()
+        made = as_data_samples(result, dict(index=indices), None, 'rgb')
+        images = [sample.cpu() for sample in made]
         seconds += time.perf_counter() - begin
-        evaluator.process(as_data_samples(indices, images, result['labels']))
+        evaluator.process(images)
         begin = time.perf_counter()
     return {'scale': scale, **evaluator.evaluate(count), COST: 1000 * seconds / steps}
-
-
-def as_data_samples(indices: Sequence[int], images: Tensor, labels: Tensor | None) -> list[dict]:
-    """Samples as metrics take them."""
-    samples = [dict(fake_img=image, index=i) for i, image in zip(indices, images, strict=True)]
-    if labels is not None:
-        for sample, label in zip(samples, labels.cpu(), strict=True):
-            sample['gt_label'] = dict(label=label)
-    return samples
 
 
 class Results:
@@ -218,12 +199,7 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         if self.file.exists() and not overwrite:
             written = json.loads(self.file.read_text())
-            differing = [k for k, v in settings.items() if written['settings'].get(k) != v]
-            if differing:
-                raise ValueError(
-                    f'{folder} holds a sweep with another {", ".join(differing)}; choose another '
-                    '--out, or --overwrite'
-                )
+            check_settings(folder, written['settings'], settings)
             self.rows = {row['scale']: row for row in written['figures']}
 
     def add(self, scale: float, row: Row) -> None:
@@ -278,13 +254,6 @@ def parse_scales(text: str) -> list[float]:
         return sorted({float(scale) for scale in text.split(',')})
     except ValueError:
         raise ValueError(f"--scales are numbers with commas between, not '{text}'") from None
-
-
-def settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the rows follow from."""
-    ignored = ('scales', 'out', 'overwrite', 'debug', 'device', 'batch_size')
-    values = {name: value for name, value in vars(arguments).items() if name not in ignored}
-    return json.loads(json.dumps(values))
 
 
 def _short(name: str, value: float) -> str:

@@ -4,7 +4,7 @@
 #
 #   _base_ = ['./finetune_1xb4_image-folder-256x256.py']
 #   model = dict(unet=dict(num_classes=5))
-#   train_dataloader = dict(dataset=dict(dataset=dict(data_root='my_images', num_classes=5)))
+#   train_dataloader = dict(dataset=dict(dataset=dict(data_root='my_images')))
 #
 # What saves memory: gradient checkpointing, bfloat16, and steps of eight batches of four. With the
 # package bitsandbytes, optim_wrapper = dict(optimizer=dict(type='AdamW8bit')) saves more.
@@ -37,7 +37,6 @@ train_dataloader = dict(
         dataset=dict(
             type='ImageFolder',
             data_root='data/my_images',
-            num_classes=10,
             pipeline=[
                 dict(type='ReadImage'),
                 dict(type='RandomSquare', size=256),

@@ -38,16 +38,12 @@ def find_label(label: int | str, class_names: Sequence[str]) -> int:
     if found:
         listed = ', '.join(map(str, found))
         raise ValueError(f'several classes are called {label!r}; give the number: {listed}')
+    alike = difflib.get_close_matches(wanted, names, n=5)
     near = [i for i, name in enumerate(names) if wanted in name]
-    near += [
-        names.index(name)
-        for name in difflib.get_close_matches(wanted, names, n=5)
-        if names.index(name) not in near
-    ]
+    near += [i for i, name in enumerate(names) if name in alike and i not in near]
     hint = ', '.join(f'{class_names[i]} ({i})' for i in near[:8])
-    raise ValueError(
-        f'no class is called {label!r}' + (f'; did you mean {hint}?' if hint else '; give a number')
-    )
+    advice = f'did you mean {hint}?' if hint else 'give a number'
+    raise ValueError(f'no class is called {label!r}; {advice}')
 
 
 def names_of_classes(num_classes: int | None) -> tuple[str, ...]:

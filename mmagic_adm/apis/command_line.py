@@ -18,7 +18,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,9 +26,9 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.runner import FlexibleRunner, Runner
 
+from mmagic_adm.apis.models import changed_config
 from mmagic_adm.apis.sampling import is_out_of_memory, scheduler_config
-from mmagic_adm.checkpoints.zoo import find_config
-from mmagic_adm.registry import MODELS, SCOPE
+from mmagic_adm.registry import SCOPE
 from mmagic_adm.version import __version__
 
 EXIT_CODES = {0: 'done', 1: 'an error', 2: 'wrong usage', 130: 'stopped by ctrl-C'}
@@ -113,10 +113,24 @@ def in_one_line(error: Exception) -> str:
     return f'{what} (--debug shows where it comes from)'
 
 
-def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that :func:`chosen_weights` reads."""
+def add_sampling_arguments(parser: argparse.ArgumentParser, batch_size: int, out: str) -> None:
+    """The arguments of a tool that samples into a folder."""
+    parser.add_argument('model', help='name of a config, or path of a config file')
     parser.add_argument('--checkpoint', help='weights of the model, path or URL')
     parser.add_argument('--classifier-checkpoint', help='weights of its classifier, path or URL')
+    parser.add_argument('--labels', help='classes by number or name, with commas between')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the first image (default: 0)')
+    add_sampler_arguments(parser)
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=batch_size,
+        help='images at a time (default: %(default)s)',
+    )
+    parser.add_argument('--device', help='default: a GPU if there is one')
+    add_config_options(parser, 'model.guidance.every=2')
+    parser.add_argument('--out', help=f'folder (default: {out})')
+    parser.add_argument('--overwrite', action='store_true', help='replace what --out holds')
 
 
 def add_profile_argument(parser: argparse.ArgumentParser, default: str) -> None:
@@ -131,13 +145,16 @@ def add_profile_argument(parser: argparse.ArgumentParser, default: str) -> None:
 
 def chosen_weights(arguments: argparse.Namespace) -> bool | str | dict[str, str]:
     """The files named on the command line, or else the weights that the config names."""
-    if arguments.classifier_checkpoint:
-        if not arguments.checkpoint:
-            raise argparse.ArgumentError(
-                None, '--classifier-checkpoint goes with --checkpoint: give both'
-            )
-        return dict(unet=arguments.checkpoint, classifier=arguments.classifier_checkpoint)
-    return arguments.checkpoint or True
+    unet, classifier = arguments.checkpoint, arguments.classifier_checkpoint
+    if classifier and not unet:
+        raise argparse.ArgumentError(None, '--classifier-checkpoint goes with --checkpoint')
+    return dict(unet=unet, classifier=classifier) if classifier else unet or True
+
+
+def sample_settings(arguments: argparse.Namespace, *ignored: str) -> dict[str, Any]:
+    """What samples follow from, of the arguments that :func:`add_sampling_arguments` begins."""
+    ignored += ('out', 'overwrite', 'debug', 'device', 'batch_size')
+    return {name: value for name, value in vars(arguments).items() if name not in ignored}
 
 
 def add_sampler_arguments(parser: argparse.ArgumentParser) -> None:
@@ -148,22 +165,16 @@ def add_sampler_arguments(parser: argparse.ArgumentParser) -> None:
 
 def chosen_sampler(arguments: argparse.Namespace) -> dict[str, Any]:
     """The arguments of ``infer`` that name another sampler or number of steps than the config."""
-    steps, scheduler = arguments.steps, scheduler_config(arguments.scheduler)
-    chosen = dict(
-        num_inference_steps=int(steps) if steps and steps.isdecimal() else steps,
-        scheduler_kwargs=scheduler,
-    )
-    return {name: value for name, value in chosen.items() if value is not None}
+    chosen: dict[str, Any] = {}
+    if steps := arguments.steps:
+        chosen['num_inference_steps'] = int(steps) if steps.isdecimal() else steps
+    if arguments.scheduler:
+        chosen['scheduler_kwargs'] = scheduler_config(arguments.scheduler)
+    return chosen
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, results: str, example: str) -> None:
-    """The arguments that :func:`run_config` reads.
-
-    Args:
-        parser: The tool's arguments.
-        results: What goes into the work directory.
-        example: A change to the config.
-    """
+    """The arguments that :func:`run_config` reads, for results in the work directory."""
     parser.add_argument('config', help='path of a config file, or name of one of the package')
     parser.add_argument('--work-dir', help=f'where {results} go (work_dirs/CONFIG)')
     add_config_options(parser, example)
@@ -180,7 +191,7 @@ def run_config(arguments: argparse.Namespace, own_part: str) -> Config:
 
     Args:
         arguments: Those of :func:`add_run_arguments`.
-        own_part: What the tool reads of a config and the runner does not.
+        own_part: What the tool reads of a config besides the runner.
     """
     config = changed_config(arguments.config, arguments.cfg_options, RUN_PARTS | {own_part})
     config.setdefault('default_scope', SCOPE)
@@ -205,25 +216,6 @@ def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
         metavar='KEY=VALUE',
         help=f'changes to the config, such as {example}',
     )
-
-
-def changed_config(name: str, options: Mapping[str, Any] | None, parts: Collection[str]) -> Config:
-    """The config of a name or path, with the command line's changes.
-
-    Args:
-        name: As :func:`find_config` takes it.
-        options: New values by their place in the config, such as ``model.guidance.scale``.
-        parts: What the tool reads of a config.
-
-    Raises:
-        ValueError: An option would change nothing that is read, or something that has no parts.
-    """
-    config = find_config(name)
-    for key in options or {}:
-        _check_place(config, key, name, parts)
-    config.merge_from_dict(dict(options or {}))
-    _complete_guidance(config.get('model', {}), name)
-    return config
 
 
 def claim_file(path: Path | None, overwrite: bool) -> None:
@@ -251,60 +243,6 @@ class _ConfigOptions(DictAction):
             raise argparse.ArgumentError(
                 self, f'every change is KEY=VALUE, with its brackets closed: {" ".join(values)}'
             ) from None
-
-
-def _check_place(config: Config, key: str, name: str, parts: Collection[str]) -> None:
-    """Refuses an option that would be lost, or would break something else."""
-    first, *others = key.split('.')
-    if first not in parts:
-        there = ', '.join(part for part in config if part in parts)
-        raise ValueError(
-            f'--cfg-options {key}: nothing would come of it, as {first!r} is no part of {name} '
-            f'that is used here; those are {there}'
-        )
-    node, place = config.get(first, {}), first
-    if first == 'model' and others:
-        _check_argument(node, others[0], key)
-    for part in others:
-        if isinstance(node, list):
-            if not (part.isdecimal() and int(part) < len(node)):
-                raise ValueError(
-                    f'--cfg-options {key}: {place} of {name} has {len(node)} entries, from 0 on'
-                )
-            node = node[int(part)]
-        elif isinstance(node, dict):
-            node = node.get(part, {})
-        else:
-            raise ValueError(f'--cfg-options {key}: {place} of {name} is {node!r}, without parts')
-        place = f'{place}.{part}'
-
-
-def _complete_guidance(model: Mapping[str, Any], name: str) -> None:
-    """Makes changes to guidance that a model has without saying so: that of its classifier."""
-    guidance = model.get('guidance')
-    if not isinstance(guidance, dict) or 'type' in guidance:
-        return
-    if not model.get('classifier'):
-        raise ValueError(
-            f'{name} has no guidance whose {" and ".join(guidance)} could be changed: choose some, '
-            'such as model.guidance.type=ClassifierFreeGuidance, or a config with a classifier'
-        )
-    guidance['type'] = 'ClassifierGuidance'
-
-
-def _check_argument(model: Mapping[str, Any], argument: str, key: str) -> None:
-    """Refuses an argument that the model does not take."""
-    kind = model.get('type')
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
-    if kind is None:
-        return
-    taken = inspect.signature(kind).parameters
-    takes_others = any(each.kind is each.VAR_KEYWORD for each in taken.values())
-    if not takes_others and argument not in {*taken, *model}:
-        raise ValueError(
-            f'--cfg-options {key}: {kind.__name__} takes no {argument!r}; it takes '
-            f'{", ".join(taken)}'
-        )
 
 
 @contextlib.contextmanager

@@ -57,7 +57,13 @@ def encode(
     watch = FiniteWatch()
     inputs: dict[str, Any] = {}
     if model.unet.num_classes is not None:
-        inputs['labels'] = torch.tensor(_one_each(model, labels, len(images)), device=model.device)
+        if labels is None:
+            raise ValueError(
+                f'this model is conditional on {model.num_classes} classes: say which the images '
+                'are of'
+            )
+        numbers = _labels(model, labels, len(images))
+        inputs['labels'] = torch.tensor(numbers, device=model.device)
     with evaluating(model):
         noise = scheduler.to_noise(model.denoiser(scheduler, watch=watch, **inputs), images)
     watch.close()
@@ -213,14 +219,6 @@ def _labels(model: AblatedDiffusionModel, labels: LabelSpec, count: int) -> list
     """Labels as ``infer`` takes them: one for each, or None."""
     if labels is None:
         return None
-    return _one_each(model, labels, count)
-
-
-def _one_each(model: AblatedDiffusionModel, labels: LabelSpec, count: int) -> list:
-    if labels is None:
-        raise ValueError(
-            f'this model is conditional on {model.num_classes} classes: say which the images are of'
-        )
     numbers = resolve_labels(model, labels)
     if len(numbers) not in (1, count):
         raise ValueError(f'{len(numbers)} labels were given for {count} images')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmagic_adm.datasets.optional import require
+from mmagic_adm.compat.environment import require
 
 
 def launch_demo(

@@ -1,8 +1,9 @@
-"""From a name to a model that samples."""
+"""From a name to a config, with changes, and to a model that samples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,72 @@ def _source_of(weights: str) -> str:
     """Where weights named in a config are: in the package, or where the zoo says."""
     bundled = BUNDLED / weights
     return str(bundled) if bundled.is_file() else find(weights).weights()
+
+
+def changed_config(name: str, options: Mapping[str, Any] | None, parts: Collection[str]) -> Config:
+    """The config of a name or path, with the command line's changes.
+
+    Args:
+        name: As :func:`find_config` takes it.
+        options: New values by their place in the config, such as ``model.guidance.scale``.
+        parts: What the tool reads of a config.
+
+    Raises:
+        ValueError: An option would change nothing that is read, or something that has no parts.
+    """
+    config = find_config(name)
+    for key in options or {}:
+        _check_place(config, key, name, parts)
+    config.merge_from_dict(dict(options or {}))
+    _complete_guidance(config.get('model', {}), name)
+    return config
+
+
+def _check_place(config: Config, key: str, name: str, parts: Collection[str]) -> None:
+    """Refuses an option that would be lost, or would break something else."""
+    place, *others = key.split('.')
+    if place not in parts:
+        there = ', '.join(part for part in config if part in parts)
+        raise ValueError(
+            f'--cfg-options {key}: nothing would come of it, as {place!r} is no part of {name} '
+            f'that is used here; those are {there}'
+        )
+    node = config.get(place, {})
+    if place == 'model' and others:
+        _check_argument(node, others[0], key)
+    for part in others:
+        if isinstance(node, list):
+            node = {str(i): entry for i, entry in enumerate(node)}
+            if part not in node:
+                raise ValueError(
+                    f'--cfg-options {key}: {place} of {name} has {len(node)} entries, from 0 on'
+                )
+        if not isinstance(node, dict):
+            raise ValueError(f'--cfg-options {key}: {place} of {name} is {node!r}, without parts')
+        node, place = node.get(part, {}), f'{place}.{part}'
+
+
+def _check_argument(model: Mapping[str, Any], argument: str, key: str) -> None:
+    """Refuses an argument that the model does not take."""
+    kind = model.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    taken = inspect.signature(kind).parameters if kind else {}
+    takes_others = any(each.kind is each.VAR_KEYWORD for each in taken.values())
+    if kind and not takes_others and argument not in {*taken, *model}:
+        raise ValueError(
+            f'--cfg-options {key}: {kind.__name__} takes no {argument!r}; it takes '
+            f'{", ".join(taken)}'
+        )
+
+
+def _complete_guidance(model: Mapping[str, Any], name: str) -> None:
+    """Makes changes to guidance that a model has without saying so: that of its classifier."""
+    guidance = model.get('guidance')
+    if not isinstance(guidance, dict) or 'type' in guidance:
+        return
+    if not model.get('classifier'):
+        raise ValueError(
+            f'{name} has no guidance whose {" and ".join(guidance)} could be changed: choose some, '
+            'such as model.guidance.type=ClassifierFreeGuidance, or a config with a classifier'
+        )
+    guidance['type'] = 'ClassifierGuidance'

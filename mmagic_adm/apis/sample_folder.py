@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
 from mmagic_adm.files.npz import LABELS, write_batch
-from mmagic_adm.files.pictures import as_array, contact_sheet, write_picture
+from mmagic_adm.files.pictures import (
+    UnreadableImageError,
+    as_array,
+    as_pictures,
+    contact_sheet,
+    read_picture,
+    write_picture,
+)
 from mmagic_adm.files.whole import write_json
 
 SETTINGS = 'settings.json'
@@ -52,7 +59,7 @@ class SampleFolder:
             self._empty()
         if not written.exists():
             write_json(written, settings, overwrite=False)
-        self._check(json.loads(written.read_text()), settings)
+        check_settings(self.path, json.loads(written.read_text()), settings)
 
     def missing(self, count: int) -> list[int]:
         """Which of the first ``count`` samples are not there yet, or cannot be read."""
@@ -108,28 +115,39 @@ class SampleFolder:
 
     def _read(self, index: int) -> SavedSample | None:
         try:
-            with Image.open(self._file(index)) as picture:
-                picture.load()
-                facts = picture.info
-            label = facts.get('label')
-            return SavedSample(picture, int(facts['seed']), None if label is None else int(label))
-        except (FileNotFoundError, UnidentifiedImageError, OSError, KeyError):
+            picture = read_picture(self._file(index))
+            seed, label = picture.info['seed'], picture.info.get('label')
+        except (UnreadableImageError, KeyError):
             return None
-
-    def _check(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-        wanted = json.loads(json.dumps(wanted))
-        for key in sorted({*found, *wanted}):
-            if found.get(key) != wanted.get(key):
-                raise ValueError(
-                    f'{self.path} holds samples made with {key}={found.get(key)!r}, not '
-                    f'{wanted.get(key)!r}; choose another --out, or --overwrite'
-                )
+        return SavedSample(picture, int(seed), None if label is None else int(label))
 
     def _empty(self) -> None:
         """Removes what a run writes, and nothing else."""
         for pattern in ('[0-9]*.png', '[0-9]*.gif', 'samples.npz', 'sheet.png', SETTINGS):
             for file in self.path.glob(pattern):
                 file.unlink()
+
+
+def check_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuses a folder whose samples follow from other settings than are wanted."""
+    wanted = json.loads(json.dumps(wanted))
+    for key in sorted({*found, *wanted}):
+        if found.get(key) != wanted.get(key):
+            raise ValueError(
+                f'{folder} holds samples made with {key}={found.get(key)!r}, not '
+                f'{wanted.get(key)!r}; choose another --out, or --overwrite'
+            )
+
+
+def trajectory_pictures(trajectory: dict, sample: int) -> tuple[Image.Image, list[Image.Image]]:
+    """One sample's way: a strip of x_t above the predicted x_0, and the frames of an animation."""
+    # x_t is mostly noise of unit variance; two thirds of it fall into the range of the picture.
+    noisy = as_pictures(trajectory['x_t'][:, sample].clamp(-1, 1))
+    predicted = as_pictures(trajectory['pred_x0'][:, sample].clamp(-1, 1))
+    captions = [f't={t:g}' for t in trajectory['timesteps']]
+    strip = contact_sheet(noisy + predicted, captions * 2, columns=len(noisy))
+    frames = [contact_sheet(pair, columns=2) for pair in zip(noisy, predicted, strict=True)]
+    return strip, frames
 
 
 def _caption(sample: SavedSample, class_names: Sequence[str]) -> str:

@@ -76,11 +76,10 @@ def sample_in_batches(
     while remaining:
         batch, retry = remaining[:batch_size], False
         chosen = None if model.num_classes is None else [labels[i % len(labels)] for i in batch]
-        small: dict[str, Any] = {} if low_res is None else dict(low_res=low_res[batch])
+        if low_res is not None:
+            infer_kwargs['low_res'] = low_res[batch]
         try:
-            result = model.infer(
-                seeds=[seed + i for i in batch], labels=chosen, **small, **infer_kwargs
-            )
+            result = model.infer(seeds=[seed + i for i in batch], labels=chosen, **infer_kwargs)
         except RuntimeError as error:
             if not is_out_of_memory(error) or len(batch) == 1:
                 raise
@@ -141,10 +140,10 @@ def sample(
             show_progress=show_progress,
         )
     ]
-    has_labels = batches[0]['labels'] is not None
+    chosen = [batch['labels'] for batch in batches if batch['labels'] is not None]
     return dict(
         samples=torch.cat([batch['samples'].cpu() for batch in batches]),
-        labels=torch.cat([batch['labels'].cpu() for batch in batches]) if has_labels else None,
+        labels=torch.cat(chosen).cpu() if chosen else None,
         seeds=[seed for batch in batches for seed in batch['seeds']],
     )
 

@@ -1,6 +1,7 @@
 """Keeps MMagic 1.2.0 importable on today's NumPy, and says what is missing where it is not."""
 
 import importlib.util
+from types import ModuleType
 
 import numpy as np
 
@@ -25,6 +26,22 @@ def prepare() -> None:
             f'mmagic_adm needs {", ".join(missing)}. If you have none of the toolbox yet: '
             f"{INSTALL_COMMAND} && pip install 'mmagic-adm[standalone]'"
         )
+
+
+def require(module: str, purpose: str, install: str) -> ModuleType:
+    """Imports a module of a package that only some need, or says how to get it.
+
+    Args:
+        module: Its name.
+        purpose: What needs it.
+        install: What pip is to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{purpose}: {error.name} is not installed; pip install '{install}'"
+        ) from error
 
 
 def _is_installed(name: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmagic_adm.compat import mmagic_schedulers  # noqa: F401  (registers them)
-from mmagic_adm.models.data_preprocessor import DiffusionDataPreprocessor
+from mmagic_adm.models.runner_data import DiffusionDataPreprocessor
 from mmagic_adm.networks import CHANNEL_MULT, ADMClassifier, ADMUNet
 from mmagic_adm.registry import MODELS
 

@@ -1,17 +1,16 @@
 """The handwritten digits that scikit-learn ships: 1797 scans of 8x8 pixels, ten classes."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 
-from mmagic_adm.datasets.optional import require
+from mmagic_adm.compat.environment import require
 from mmagic_adm.registry import DATASETS, TRANSFORMS
 
 Split = Literal['train', 'held_out']
-SPLITS: tuple[Split, ...] = ('train', 'held_out')
 
 SCAN_SIZE = 8
 MAX_INK = 16  # A scan counts the inked dots in squares of 4x4.
@@ -23,8 +22,8 @@ def load_scans(split: Split) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     Every third scan is held out. The file goes through the classes in turn, so both splits have
     about as many of each.
     """
-    if split not in SPLITS:
-        raise ValueError(f'split is one of {", ".join(SPLITS)}, not {split!r}')
+    if split not in get_args(Split):
+        raise ValueError(f'split is one of {", ".join(get_args(Split))}, not {split!r}')
     sklearn = require('sklearn.datasets', 'reading the digits', 'mmagic-adm[digits]')
     digits = sklearn.load_digits()
     held_out = np.arange(len(digits.images)) % 3 == 2

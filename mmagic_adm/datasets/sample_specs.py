@@ -43,12 +43,12 @@ class SampleSpecs(Dataset):
             raise ValueError(f'num_samples is {num_samples}: there is nothing to sample')
         if seed < 0 or start < 0:
             raise ValueError(f'seed and start count from 0 up, but are {seed} and {start}')
-        _check_labels(labels, num_classes)
+        if num_classes < 1:
+            raise ValueError(f'num_classes is {num_classes}; without classes, labels is None')
         self.num_samples = num_samples
-        self.labels = labels
-        self.num_classes = num_classes
         self.seed = seed
         self.start = start
+        self._labels = None if labels is None else _cycle(labels, num_classes)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -63,29 +63,21 @@ class SampleSpecs(Dataset):
             raise IndexError(f'there are {self.num_samples} samples, and no number {position}')
         index = self.start + position
         spec: dict[str, int | None] = dict(index=index, seed=self.seed + index)
-        if self.labels is not None:
-            spec['label'] = self._label(index, self.labels)
+        if self._labels is not None:
+            spec['label'] = self._labels[index % len(self._labels)]
         return dict(inputs=spec)
 
-    def _label(self, index: int, labels: str | int | Sequence[int]) -> int | None:
-        if isinstance(labels, int):
-            return labels
-        if labels == 'uniform':
-            return None  # To be drawn.
-        if labels == 'balanced':
-            return index % self.num_classes
-        return int(labels[index % len(labels)])
 
-
-def _check_labels(labels: Labels, num_classes: int) -> None:
-    if num_classes < 1:
-        raise ValueError(f'num_classes is {num_classes}; without classes, labels is None')
+def _cycle(labels: str | int | Sequence[int], num_classes: int) -> Sequence[int | None]:
+    """The labels that samples take by turns; None is to be drawn."""
+    if labels == 'uniform':
+        return [None]
+    if labels == 'balanced':
+        return range(num_classes)
     if isinstance(labels, str):
-        if labels not in ('uniform', 'balanced'):
-            raise ValueError(f"labels is 'uniform', 'balanced', numbers or None, not {labels!r}")
-        return
-    listed = [] if labels is None else [labels] if isinstance(labels, int) else list(labels)
-    if isinstance(labels, Sequence) and not listed:
+        raise ValueError(f"labels is 'uniform', 'balanced', numbers or None, not {labels!r}")
+    listed = [labels] if isinstance(labels, int) else [int(label) for label in labels]
+    if not listed:
         raise ValueError('labels is an empty list; None leaves them to the model')
     for label in listed:
         if not 0 <= label < num_classes:
@@ -93,3 +85,4 @@ def _check_labels(labels: Labels, num_classes: int) -> None:
                 f'label {label} is out of range: num_classes={num_classes} has 0 to '
                 f'{num_classes - 1}'
             )
+    return listed

@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
-from mmagic_adm.datasets.pipeline import UnreadableImageError
+from mmagic_adm.files.pictures import UnreadableImageError
 from mmagic_adm.registry import DATA_SAMPLERS, DATASETS
 
 # Keep the random streams of the order and of the items apart.
@@ -76,9 +76,8 @@ class TrainingStream(Dataset):
     def _index_at(self, place: int) -> int:
         round_, offset = divmod(place, len(self))
         if round_ != self._round:
-            self._order = np.random.default_rng((self.seed, round_, OF_ORDER)).permutation(
-                len(self)
-            )
+            rng = np.random.default_rng((self.seed, round_, OF_ORDER))
+            self._order = rng.permutation(len(self))
             self._round = round_
         return int(self._order[offset])
 

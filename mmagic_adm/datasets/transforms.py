@@ -1,17 +1,58 @@
-"""Square crops, taken as the published models saw them, and what makes a data set larger."""
+"""What becomes of an image on its way to the model: read, cropped, varied, packed."""
 
+import io
 import logging
 import math
 from typing import Any
 
 import numpy as np
+import torch
+from mmagic.structures import DataSample
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmagic_adm.files.pictures import Mode, as_pixels, read_picture
 from mmagic_adm.registry import TRANSFORMS
 
 Pixels = NDArray[np.uint8]
+
+
+@TRANSFORMS.register_module()
+class ReadImage:
+    """Reads the image file ``gt_path``, or the one whose bytes are in ``encoded``.
+
+    Images of another mode are converted; the first of each mode is reported.
+
+    Args:
+        mode: 'RGB', or 'L' for grey.
+    """
+
+    def __init__(self, mode: Mode = 'RGB') -> None:
+        self.mode: Mode = mode
+        self._reported: set[str] = set()
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``img``, (H, W, C) uint8."""
+        name = results['gt_path']
+        source = io.BytesIO(results['encoded']) if 'encoded' in results else name
+        picture = read_picture(source, name)
+        image = as_pixels(picture, self.mode, name)
+        if picture.mode != self.mode:
+            self._report(name, picture)
+        return {**results, 'img': image}
+
+    def _report(self, name: str, picture: Image.Image) -> None:
+        loss = ', its transparency lost' if picture.has_transparency_data else ''
+        kind = picture.mode + loss
+        if kind not in self._reported:
+            self._reported.add(kind)
+            print_log(
+                f'{name} is of mode {picture.mode}: converted to {self.mode}{loss}; others like it '
+                'will be, without a word',
+                'current',
+                logging.WARNING,
+            )
 
 
 def shrink(image: Pixels, shorter_side: int) -> Pixels:
@@ -27,38 +68,15 @@ def shrink(image: Pixels, shorter_side: int) -> Pixels:
     return np.atleast_3d(np.asarray(pil.resize(size, Image.Resampling.BICUBIC)))
 
 
-def center_crop(image: Pixels, size: int) -> Pixels:
-    """The middle square of (H, W, C), at (size, size)."""
-    image = shrink(image, size)
-    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
-    return image[top : top + size, left : left + size]
+@TRANSFORMS.register_module()
+class CenterSquare:
+    """Crops ``img`` to its middle square, resized.
 
-
-def random_crop(
-    image: Pixels,
-    size: int,
-    rng: np.random.Generator,
-    min_fraction: float = 0.8,
-    max_fraction: float = 1.0,
-) -> Pixels:
-    """A square of (H, W, C) from anywhere, at (size, size).
+    An image that does not reach the size is enlarged; the first is reported.
 
     Args:
-        image: The image.
         size: Height and width of the result.
-        rng: Chooses.
-        min_fraction: Least length of the square, as a fraction of the image's shorter side.
-        max_fraction: Greatest.
     """
-    shortest, longest = math.ceil(size / max_fraction), math.ceil(size / min_fraction)
-    image = shrink(image, int(rng.integers(shortest, longest, endpoint=True)))
-    top = int(rng.integers(image.shape[0] - size, endpoint=True))
-    left = int(rng.integers(image.shape[1] - size, endpoint=True))
-    return image[top : top + size, left : left + size]
-
-
-class _Crop:
-    """What crops share: a size, and a word about images that do not reach it."""
 
     def __init__(self, size: int) -> None:
         if size < 1:
@@ -66,37 +84,28 @@ class _Crop:
         self.size = size
         self._reported = False
 
-    def _check(self, results: dict[str, Any]) -> Pixels:
-        image = results['img']
-        height, width = image.shape[:2]
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Replaces ``img``."""
+        height, width = results['img'].shape[:2]
         if min(height, width) < self.size and not self._reported:
             self._reported = True
-            name = results.get('gt_path', 'an image')
             print_log(
-                f'{name} is {width}x{height}, smaller than the crop of {self.size}x{self.size}: '
-                'enlarged; others like it will be, without a word',
+                f'{results.get("gt_path", "an image")} is {width}x{height}, smaller than the crop '
+                f'of {self.size}x{self.size}: enlarged; others like it will be, without a word',
                 'current',
                 logging.WARNING,
             )
-        return image
+        return {**results, 'img': self._crop(results)}
+
+    def _crop(self, results: dict[str, Any]) -> Pixels:
+        image = shrink(results['img'], self.size)
+        top, left = ((side - self.size) // 2 for side in image.shape[:2])
+        return image[top : top + self.size, left : left + self.size]
 
 
 @TRANSFORMS.register_module()
-class CenterSquare(_Crop):
-    """Crops ``img`` to its middle square, resized.
-
-    Args:
-        size: Height and width of the result.
-    """
-
-    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Replaces ``img``."""
-        return {**results, 'img': center_crop(self._check(results), self.size)}
-
-
-@TRANSFORMS.register_module()
-class RandomSquare(_Crop):
-    """Crops ``img`` to a random square, resized.
+class RandomSquare(CenterSquare):
+    """Crops ``img`` to a square from anywhere in it, resized.
 
     Args:
         size: Height and width of the result.
@@ -111,12 +120,13 @@ class RandomSquare(_Crop):
                 'fractions of a side go from above 0 to 1, the least first; '
                 f'min_fraction={min_fraction}, max_fraction={max_fraction}'
             )
-        self.fractions = min_fraction, max_fraction
+        self.shorter_sides = math.ceil(size / max_fraction), math.ceil(size / min_fraction)
 
-    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Replaces ``img``."""
-        cropped = random_crop(self._check(results), self.size, results['rng'], *self.fractions)
-        return {**results, 'img': cropped}
+    def _crop(self, results: dict[str, Any]) -> Pixels:
+        rng = results['rng']
+        image = shrink(results['img'], int(rng.integers(*self.shorter_sides, endpoint=True)))
+        top, left = (int(rng.integers(side - self.size, endpoint=True)) for side in image.shape[:2])
+        return image[top : top + self.size, left : left + self.size]
 
 
 @TRANSFORMS.register_module()
@@ -188,3 +198,20 @@ class RandomGrain:
         rng, image = results['rng'], results['img']
         noise = rng.uniform(0, self.max_std) * rng.standard_normal(image.shape)
         return {**results, 'img': np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)}
+
+
+@TRANSFORMS.register_module()
+class PackTrainingImage:
+    """Turns ``img``, (H, W, C) uint8, and ``gt_label`` into what the models take.
+
+    Gives ``inputs``, a (C, H, W) uint8 tensor, and ``data_samples``, which carries the label if
+    there is one.
+    """
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Packs one image."""
+        image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
+        sample = DataSample()
+        if results.get('gt_label') is not None:
+            sample.set_gt_label(int(results['gt_label']))
+        return dict(inputs=torch.from_numpy(image), data_samples=sample)

@@ -12,8 +12,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from mmagic_adm.datasets.image_folder import EXTENSIONS
 from mmagic_adm.files.npz import ImagesFile
+from mmagic_adm.files.pictures import EXTENSIONS
 
 
 class ImageSet(ABC):

@@ -1,22 +1,95 @@
-"""Images as tensors, as pictures and as arrays, and many of them on one sheet."""
+"""Images in files, as pictures, as arrays and as tensors, and many of them on one sheet."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mmagic_adm.files.whole import written_whole
 
+Mode = Literal['RGB', 'L']
+
+EXTENSIONS = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+# What PIL raises over a damaged file, or over one that is no image.
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
 GAP = 2
 CAPTION_HEIGHT = 12
 SMALLEST_SHOWN = 64
+
+
+class UnreadableImageError(ValueError):
+    """An image file is damaged, or is no image."""
+
+
+def list_images(folder: str | Path) -> list[str]:
+    """The image files in a folder and below it, relative to it, in order.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or no image in it.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f'there is no folder {folder}')
+    files = [
+        os.path.relpath(os.path.join(parent, file), folder)
+        for parent, _, names in os.walk(folder, followlinks=True)
+        for file in names
+    ]
+    images = [file for file in files if _names_an_image(os.path.basename(file))]
+    if not images:
+        raise FileNotFoundError(
+            f'there are no images in {folder}: {len(files)} files, none ending in '
+            f'{", ".join(EXTENSIONS)}'
+        )
+    return sorted(images)
+
+
+def read_picture(file: str | Path | IO[bytes], name: str | Path | None = None) -> Image.Image:
+    """Reads an image file.
+
+    Args:
+        file: Its path, or the file.
+        name: What an error calls it; None is its path.
+
+    Raises:
+        UnreadableImageError: It is damaged, no image, or not there.
+    """
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+            return picture
+    except DAMAGE as error:
+        raise UnreadableImageError(f'{name or file} is no readable image: {error}') from error
+
+
+def as_pixels(picture: Image.Image, mode: Mode, name: str | Path = 'an image') -> NDArray[np.uint8]:
+    """A picture of any mode as (H, W, C), in RGB or grey.
+
+    Args:
+        picture: The picture.
+        mode: 'RGB', or 'L' for grey.
+        name: What an error calls it.
+
+    Raises:
+        UnreadableImageError: Nobody knows which of its numbers is white.
+    """
+    if picture.mode in ('I', 'F'):
+        raise UnreadableImageError(
+            f'{name} has pixels of mode {picture.mode}, of no known range; store 8 or 16 bits'
+        )
+    if picture.mode.startswith('I;16'):
+        # PIL would cut 16 bits off at 255 instead of scaling them.
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return np.atleast_3d(np.asarray(picture.convert(mode)))
 
 
 def as_images(images: Tensor | Sequence[Tensor]) -> Tensor:
@@ -44,8 +117,7 @@ def as_pictures(images: Tensor) -> list[Image.Image]:
 
 def as_array(pictures: Sequence[Image.Image]) -> np.ndarray:
     """Pictures as (N, H, W, C) uint8."""
-    arrays = [np.asarray(picture) for picture in pictures]
-    return np.stack([array[..., None] if array.ndim == 2 else array for array in arrays])
+    return np.stack([np.atleast_3d(np.asarray(picture)) for picture in pictures])
 
 
 def contact_sheet(
@@ -89,3 +161,7 @@ def write_picture(path: Path, picture: Image.Image, **options: Any) -> None:
     size = picture.width * picture.height * len(picture.getbands())
     with written_whole(path, size, overwrite=True) as temporary:
         picture.save(temporary, **{'format': 'PNG', **options})
+
+
+def _names_an_image(name: str) -> bool:
+    return name.lower().endswith(EXTENSIONS) and not name.startswith('.')

@@ -3,8 +3,8 @@
 from mmagic_adm.models.adm import AblatedDiffusionModel
 from mmagic_adm.models.cascade import CascadedDiffusionModel
 from mmagic_adm.models.classifier_training import ClassifierTraining
-from mmagic_adm.models.data_preprocessor import DiffusionDataPreprocessor
 from mmagic_adm.models.losses import EDMLoss
+from mmagic_adm.models.runner_data import DiffusionDataPreprocessor
 from mmagic_adm.models.upsampling import AblatedUpsamplingModel, UpsamplerTraining
 
 __all__ = [

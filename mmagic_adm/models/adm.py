@@ -34,9 +34,9 @@ from mmagic_adm.models.batch import (
     resolve_seeds,
 )
 from mmagic_adm.models.compiled import time_call
-from mmagic_adm.models.data_samples import as_data_samples, infer_arguments
 from mmagic_adm.models.losses import build_loss
 from mmagic_adm.models.profiles import ProfiledModel
+from mmagic_adm.models.runner_data import as_data_samples, infer_arguments
 from mmagic_adm.models.sampling import (
     Trajectory,
     Watcher,

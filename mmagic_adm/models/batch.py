@@ -117,11 +117,8 @@ def make_batch(
 
 def _length(value: Any) -> int | None:
     """Entries of a per-sample argument; None where one entry stands for all samples."""
-    if value is None or isinstance(value, (str, bytes)):
-        return None
-    if isinstance(value, (Tensor, np.ndarray)):
-        return len(value) if value.ndim else None
-    return len(value) if isinstance(value, Sized) else None
+    is_one = isinstance(value, str) or getattr(value, 'ndim', None) == 0
+    return len(value) if isinstance(value, Sized) and not is_one else None
 
 
 def _listed(labels: Labels) -> list[Any]:

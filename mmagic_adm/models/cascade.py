@@ -15,7 +15,7 @@ from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.files.pictures import as_uint8
 from mmagic_adm.models.adm import AblatedDiffusionModel
 from mmagic_adm.models.batch import Labels, Seeds, count_samples, resolve_seeds
-from mmagic_adm.models.data_samples import as_data_samples, infer_arguments
+from mmagic_adm.models.runner_data import as_data_samples, infer_arguments
 from mmagic_adm.models.upsampling import AblatedUpsamplingModel
 from mmagic_adm.registry import MODELS, SCOPE
 

@@ -61,10 +61,8 @@ class CompiledCall:
         _free_batch([*args, *kwargs.values()])
         try:
             result = self._call(args, kwargs)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
-            if self.works:
+            if self.works or isinstance(error, torch.OutOfMemoryError):
                 raise
             self.compiled = None
             reason = (str(error) or type(error).__name__).strip().splitlines()[0]
@@ -111,10 +109,11 @@ def why_compile(run: Run, device: torch.device, dtype: torch.dtype) -> tuple[boo
         return True, 'compiled, since the code is there from before'
     seconds = run.time_call()
     saved = run.calls * seconds * SAVED
-    told = f'{run.calls} calls of {seconds:.2g} s would save {saved:.0f} s by it'
-    if saved > SECONDS_TO_COMPILE:
-        return True, f'compiled, which takes about {SECONDS_TO_COMPILE:.0f} s: {told}'
-    return False, f'not compiled, which takes about {SECONDS_TO_COMPILE:.0f} s: {told}'
+    pays = saved > SECONDS_TO_COMPILE
+    return pays, (
+        f'{"compiled" if pays else "not compiled"}, which takes about {SECONDS_TO_COMPILE:.0f} s: '
+        f'{run.calls} calls of {seconds:.2g} s would save {saved:.0f} s by it'
+    )
 
 
 def time_call(network: nn.Module, x: Tensor, inputs: Mapping[str, Tensor]) -> float:

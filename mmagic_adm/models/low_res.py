@@ -9,14 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from mmagic_adm.files.npz import read_images
-from mmagic_adm.files.pictures import as_images
+from mmagic_adm.files.pictures import as_images, as_pixels, list_images, read_picture
 
 LowRes = Tensor | np.ndarray | str | Path | Sequence[str | Path]
-IMAGE_SUFFIXES = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.webp'})
 
 
 class BaseSamples(NamedTuple):
@@ -42,17 +40,21 @@ def read_low_res(low_res: LowRes) -> BaseSamples:
     Raises:
         ValueError: There are no images in it, or values that no image has.
     """
-    if isinstance(low_res, (Tensor, np.ndarray)):
-        return BaseSamples(_as_images(torch.as_tensor(low_res)))
+    labels = None
     if isinstance(low_res, (str, Path)):
         path = Path(low_res)
         if path.suffix == '.npz':
-            pixels, labels = read_images(path)
-            return BaseSamples(
-                _as_images(torch.from_numpy(pixels)), None if labels is None else labels.tolist()
-            )
-        return BaseSamples(_read_files(_image_files(path)))
-    return BaseSamples(_read_files([Path(file) for file in low_res]))
+            low_res, labels = read_images(path)
+        elif path.is_dir():
+            low_res = [path / file for file in list_images(path)]
+        elif path.is_file():
+            low_res = [path]
+        else:
+            raise ValueError(f'there is no file or folder {path}')
+    if not isinstance(low_res, (Tensor, np.ndarray)):
+        low_res = _read_files(low_res)
+    images = _as_images(torch.as_tensor(low_res))
+    return BaseSamples(images, None if labels is None else labels.tolist())
 
 
 def fit_to(images: Tensor, size: int, resize: bool) -> Tensor:
@@ -79,39 +81,27 @@ def _as_images(images: Tensor) -> Tensor:
         raise ValueError(
             f'low_res has shape {tuple(images.shape)}; it should be (N, C, H, W), N from 1'
         )
-    if images.is_floating_point():
-        low, high = images.min().item(), images.max().item()
-        if not -1.001 <= low <= high <= 1.001:
-            raise ValueError(
-                f'low_res has float values from {low:g} to {high:g}; they should be in [-1, 1], '
-                'or uint8 in [0, 255]'
-            )
+    is_float = images.is_floating_point()
+    lowest, highest = (-1.001, 1.001) if is_float else (0, 255)
+    low, high = images.min().item(), images.max().item()
+    if not lowest <= low <= high <= highest:
+        raise ValueError(
+            f'low_res has {"float" if is_float else "whole"} values from {low:g} to {high:g}; '
+            'images are float in [-1, 1], or uint8 in [0, 255]'
+        )
+    if is_float:
         return images.float()
-    low, high = int(images.min()), int(images.max())
-    if not 0 <= low <= high <= 255:
-        raise ValueError(f'low_res has values from {low} to {high}; they should be in [0, 255]')
     channels_last = images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3)
-    images = images.permute(0, 3, 1, 2) if channels_last else images
-    return as_images(images.to(torch.uint8))
+    return as_images((images.permute(0, 3, 1, 2) if channels_last else images).to(torch.uint8))
 
 
-def _image_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise ValueError(f'there is no file or folder {path}')
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise ValueError(f'{path} holds no images ({", ".join(sorted(IMAGE_SUFFIXES))})')
-    return files
-
-
-def _read_files(files: Sequence[Path]) -> Tensor:
+def _read_files(files: Sequence[str | Path]) -> Tensor:
+    """Images of files, (N, 3, H, W) uint8."""
     if not files:
         raise ValueError('low_res is an empty list: give at least one image')
-    pictures = [np.asarray(Image.open(file).convert('RGB')) for file in files]
-    sizes = {picture.shape[:2] for picture in pictures}
+    images = [as_pixels(read_picture(file), 'RGB', file) for file in files]
+    sizes = {image.shape[:2] for image in images}
     if len(sizes) > 1:
         listed = ', '.join(f'{height}x{width}' for height, width in sorted(sizes))
         raise ValueError(f'the images of low_res differ in size ({listed}); they must be alike')
-    return _as_images(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

@@ -74,10 +74,11 @@ def choose_profile(spec: str | Mapping[str, Any], device: torch.device, run: Run
         ValueError: There is no such profile, or attribute of one.
     """
     check_profile(spec)
-    changes = {} if isinstance(spec, str) else dict(spec)
-    name = spec if isinstance(spec, str) else changes.pop('base', 'fast')
-    choice = _exact(device) if name == 'exact' else _fast(device)
-    if name == 'auto':
+    changes = dict(base=spec) if isinstance(spec, str) else {'base': 'fast', **spec}
+    base, on_cpu = changes.pop('base'), device.type == 'cpu'
+    exact = Choice(Profile(channels_last=on_cpu, packed=on_cpu), 'float32')
+    choice = exact if base == 'exact' else _fast(device)
+    if base == 'auto':
         pays, reason = why_compile(run, device, getattr(torch, choice.profile.dtype))
         choice = Choice(replace(choice.profile, compiled=pays), f'{choice.reason}; {reason}')
     if changes:
@@ -87,17 +88,13 @@ def choose_profile(spec: str | Mapping[str, Any], device: torch.device, run: Run
 
 def check_profile(spec: Any) -> None:
     """Refuses what is no profile."""
-    known = [field.name for field in fields(Profile)]
     if isinstance(spec, Mapping):
-        if strangers := sorted(set(spec) - {'base', *known}):
-            raise ValueError(
-                f'a profile has no {strangers[0]!r}; it has base ({", ".join(NAMES)}), '
-                f'{", ".join(known)}'
-            )
-        if spec.get('dtype', 'float32') not in ('float32', 'bfloat16', 'float16'):
-            raise ValueError(
-                f"a profile's dtype is float32, bfloat16 or float16, not {spec['dtype']!r}"
-            )
+        known = ['base', *(field.name for field in fields(Profile))]
+        if strangers := sorted(set(spec) - set(known)):
+            raise ValueError(f'a profile has no {strangers[0]!r}; it has {", ".join(known)}')
+        dtype = spec.get('dtype', 'float32')
+        if dtype not in ('float32', 'bfloat16', 'float16'):
+            raise ValueError(f"a profile's dtype is float32, bfloat16 or float16, not {dtype!r}")
         spec = spec.get('base', 'fast')
     if spec not in NAMES:
         raise ValueError(f'profile is {", ".join(NAMES)} or a dict, not {spec!r}')
@@ -116,7 +113,7 @@ def apply_profile(profile: Profile, model: nn.Module) -> None:
     """
     networks, dtype = networks_of(model), getattr(torch, profile.dtype)
     # Those of half precision stay what they are.
-    exact = [network for network in networks if _type_of(network) == torch.float32]
+    exact = [n for n in networks if next(n.parameters()).dtype == torch.float32]
     for network in exact if not profile.is_exact else ():
         if not isinstance(network, ComputesIn):
             raise ValueError(
@@ -159,33 +156,27 @@ def arithmetic_of(profile: Profile | None) -> contextlib.AbstractContextManager[
     return contextlib.nullcontext() if rounds else without_tensorfloat()
 
 
-def _exact(device: torch.device) -> Choice:
-    on_cpu = device.type == 'cpu'
-    return Choice(Profile(channels_last=on_cpu, packed=on_cpu), 'float32')
-
-
 def _fast(device: torch.device) -> Choice:
     if device.type == 'cpu':
         return Choice(
             Profile('bfloat16', channels_last=True, packed=True),
             'bfloat16 with packed kernels, which compiled code does not beat on CPUs',
         )
-    dtype = 'bfloat16' if device.type != 'cuda' or _capability(device) >= (8, 0) else 'float16'
-    compiled = device.type == 'cuda'
-    return Choice(Profile(dtype, channels_last=True, compiled=compiled), dtype)
+    on_gpu = device.type == 'cuda'
+    half = on_gpu and torch.cuda.get_device_capability(device) < (8, 0)
+    dtype = 'float16' if half else 'bfloat16'
+    return Choice(Profile(dtype, channels_last=True, compiled=on_gpu), dtype)
 
 
 def _possible(choice: Choice, device: torch.device) -> Choice:
     """The choice without what the hardware cannot do, and what it does instead."""
     profile, reason = choice
     if lacking := _lacking_type(profile.dtype, device):
-        profile = replace(profile, dtype='float32')
-        reason = f'{lacking}: float32 instead'
+        profile, reason = replace(profile, dtype='float32'), f'{lacking}: float32 instead'
     if profile.packed and device.type != 'cpu':
         profile = replace(profile, packed=False)
-    if profile.packed and (lacking := why_not_packing()):
-        profile = replace(profile, packed=False)
-        reason = f'{reason}; {lacking}'
+    elif profile.packed and (lacking := why_not_packing()):
+        profile, reason = replace(profile, packed=False), f'{reason}; {lacking}'
     return Choice(profile, reason)
 
 
@@ -193,11 +184,10 @@ def _lacking_type(dtype: str, device: torch.device) -> str | None:
     """Why a type is not worth computing in here; None where it is."""
     if dtype == 'float32':
         return None
-    if device.type == 'cpu':
-        if dtype == 'bfloat16' and _cpu_has_bfloat16():
-            return None
+    if device.type == 'cpu' and not (dtype == 'bfloat16' and _cpu_has_bfloat16()):
         return f'this CPU has no {dtype} arithmetic'
-    if device.type == 'cuda' and _capability(device) < ((8, 0) if dtype == 'bfloat16' else (7, 0)):
+    least = (8, 0) if dtype == 'bfloat16' else (7, 0)
+    if device.type == 'cuda' and torch.cuda.get_device_capability(device) < least:
         return f'{torch.cuda.get_device_name(device)} has no {dtype} arithmetic'
     return None
 
@@ -208,14 +198,6 @@ def _cpu_has_bfloat16() -> bool:
     return torch.backends.mkldnn.is_available() and any(
         getattr(torch.cpu, test, lambda: False)() for test in tests
     )
-
-
-def _capability(device: torch.device) -> tuple[int, int]:
-    return torch.cuda.get_device_capability(device)
-
-
-def _type_of(network: nn.Module) -> torch.dtype:
-    return next(network.parameters()).dtype
 
 
 class ProfiledModel(BaseModel):

@@ -14,7 +14,7 @@ ITERATIONS = 10
 
 
 class QuarterLog:
-    """Logs the mean of a figure over the images of some iterations, for each quarter of noise.
+    """Logs the mean of a figure over the images of ten iterations, for each quarter of noise.
 
     Quarter q0 is the least noisy; one that no image was in is left out. Sums stay where they are
     computed until they are logged: to read a figure, the host waits until the device has come so
@@ -22,12 +22,10 @@ class QuarterLog:
 
     Args:
         num_timesteps: Timesteps of the process; None where there is none, and so no quarters.
-        iterations: How many make an entry of the log.
     """
 
-    def __init__(self, num_timesteps: int | None, iterations: int = ITERATIONS) -> None:
+    def __init__(self, num_timesteps: int | None) -> None:
         self.num_timesteps = num_timesteps
-        self.iterations = iterations
         self._seen = 0
         self._sums: Tensor | None = None
 
@@ -43,7 +41,7 @@ class QuarterLog:
         sums = rows.new_zeros(len(rows), QUARTERS).index_add(1, quarters, rows)
         self._sums = sums if self._sums is None else self._sums + sums
         self._seen += 1
-        if self._seen % self.iterations == 0:
+        if self._seen % ITERATIONS == 0:
             self._log(self._sums.tolist(), list(figures))
             self._sums = None
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from mmagic_adm.apis.sample_folder import SampleFolder
+from mmagic_adm.apis.sample_folder import SampleFolder, trajectory_pictures
 
 SETTINGS = dict(model='tiny', seed=3, labels=[1, None])
 
@@ -76,6 +77,18 @@ def test_overwriting_removes_what_a_run_wrote_and_nothing_else(tmp_path):
     folder = SampleFolder(tmp_path, {**SETTINGS, 'seed': 9}, overwrite=True)
     assert folder.missing(3) == [0, 1, 2]
     assert {path.name for path in tmp_path.iterdir()} == {'notes.txt', 'settings.json'}
+
+
+def test_a_trajectory_is_a_strip_of_two_rows_and_a_frame_for_each_step():
+    trajectory = dict(
+        timesteps=[900, 500, 0],
+        x_t=torch.randn(3, 2, 3, 8, 8),
+        pred_x0=torch.zeros(3, 2, 3, 8, 8),
+    )
+    strip, frames = trajectory_pictures(trajectory, sample=1)
+    assert len(frames) == 3
+    assert strip.width > 3 * 64
+    assert strip.height > 2 * 64
 
 
 class TestBadInput:

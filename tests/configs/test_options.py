@@ -6,7 +6,8 @@ import pytest
 import torch
 from mmengine import MODELS
 
-from mmagic_adm.apis.command_line import changed_config, chosen_sampler
+from mmagic_adm.apis.command_line import chosen_sampler
+from mmagic_adm.apis.models import changed_config
 from mmagic_adm.checkpoints.zoo import find_config
 
 NAMES = [

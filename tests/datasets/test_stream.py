@@ -8,8 +8,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmagic_adm.datasets import HandwrittenDigits
-from mmagic_adm.datasets.pipeline import UnreadableImageError
 from mmagic_adm.datasets.stream import StreamSampler, TrainingStream, check_labels
+from mmagic_adm.files.pictures import UnreadableImageError
 
 
 class Numbers(BaseDataset):

@@ -1,17 +1,91 @@
+"""What becomes of an image on its way to the model."""
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmagic_adm.datasets.transforms import (
     CenterSquare,
+    PackTrainingImage,
     RandomAffine,
     RandomGrain,
     RandomMirror,
     RandomSquare,
-    center_crop,
-    random_crop,
+    ReadImage,
     shrink,
 )
+from mmagic_adm.files.pictures import UnreadableImageError
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'mmagic_adm.datasets.transforms.print_log', lambda text, *_: said.append(text)
+    )
+    return said
+
+
+def read(tmp_path, image, mode='RGB', reader=None):
+    path = str(tmp_path / 'image.png')
+    image.save(path)
+    return (reader or ReadImage(mode))(dict(gt_path=path))['img']
+
+
+def test_a_colour_image_is_read_as_it_is(tmp_path, warnings):
+    np.testing.assert_array_equal(read(tmp_path, Image.fromarray(RGB)), RGB)
+    assert not warnings
+
+
+def test_a_grey_image_becomes_colour_and_is_reported_once(tmp_path, warnings):
+    reader = ReadImage()
+    grey = Image.fromarray(RGB[..., 0])
+    for _ in range(3):
+        image = read(tmp_path, grey, reader=reader)
+    np.testing.assert_array_equal(image, np.repeat(RGB[..., :1], 3, axis=2))
+    assert len(warnings) == 1
+    assert 'image.png is of mode L: converted to RGB' in warnings[0]
+
+
+def test_a_transparent_image_loses_its_transparency(tmp_path, warnings):
+    rgba = np.dstack([RGB, np.full((6, 5), 128, np.uint8)])
+    np.testing.assert_array_equal(read(tmp_path, Image.fromarray(rgba)), RGB)
+    assert 'transparency lost' in warnings[0]
+
+
+def test_a_palette_gives_its_colours(tmp_path, warnings):
+    palette = Image.fromarray(RGB).quantize(256)
+    np.testing.assert_array_equal(read(tmp_path, palette), np.asarray(palette.convert('RGB')))
+    assert 'mode P' in warnings[0]
+
+
+def test_a_16_bit_image_is_scaled_to_8(tmp_path, warnings):
+    deep = RGB[..., 0].astype(np.uint16) * 257
+    np.testing.assert_array_equal(read(tmp_path, Image.fromarray(deep), 'L'), RGB[..., :1])
+
+
+def test_bytes_are_read_like_a_file(tmp_path):
+    path = tmp_path / 'image.png'
+    Image.fromarray(RGB).save(path)
+    results = ReadImage()(dict(gt_path='database:key', encoded=path.read_bytes()))
+    np.testing.assert_array_equal(results['img'], RGB)
+
+
+@pytest.mark.parametrize('damage', ['truncated', 'text', 'empty', 'missing'])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    path = tmp_path / 'image.png'
+    Image.fromarray(RGB).resize((50, 50)).save(path)
+    if damage == 'truncated':
+        path.write_bytes(path.read_bytes()[:200])
+    elif damage == 'missing':
+        path.unlink()
+    else:
+        path.write_text('no image' if damage == 'text' else '')
+    with pytest.raises(UnreadableImageError, match=r'image\.png'):
+        ReadImage()(dict(gt_path=str(path)))
 
 
 def photo(height, width, channels=3):
@@ -21,9 +95,13 @@ def photo(height, width, channels=3):
     return np.stack(waves, axis=-1).astype(np.uint8)
 
 
+def transformed(image, transform, seed=0):
+    return transform(dict(img=image, rng=np.random.default_rng(seed)))['img']
+
+
 def test_a_crop_of_the_right_size_is_the_image_itself():
     image = photo(64, 64)
-    np.testing.assert_array_equal(center_crop(image, 64), image)
+    np.testing.assert_array_equal(transformed(image, CenterSquare(64)), image)
 
 
 def test_large_images_are_halved_by_averaging_before_the_cubic():
@@ -37,7 +115,9 @@ def test_large_images_are_halved_by_averaging_before_the_cubic():
 def test_an_image_of_twice_the_size_is_averaged_and_nothing_else():
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 1), dtype=np.uint8)
     means = image.reshape(16, 2, 16, 2, 1).mean(axis=(1, 3))
-    assert np.abs(center_crop(image, 16) - means).max() <= 1  # Rounded along each axis.
+    assert (
+        np.abs(transformed(image, CenterSquare(16)) - means).max() <= 1
+    )  # Rounded along each axis.
 
 
 @pytest.mark.parametrize('channels', [1, 3])
@@ -47,7 +127,7 @@ def test_the_center_crop_is_the_middle(height, width, channels):
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = image[top : top + side, left : left + side]
-    crop = center_crop(image, 32)
+    crop = transformed(image, CenterSquare(32))
     assert crop.shape == (32, 32, channels)
     expected = shrink(square, 32).astype(float)
     assert np.abs(crop - expected).mean() < 4
@@ -59,18 +139,18 @@ def test_random_crops_lie_within_their_limits_and_follow_their_generator():
     image[..., 1] = np.arange(64) * 3
     heights = []
     for seed in range(200):
-        crop = random_crop(image, 32, np.random.default_rng(seed)).astype(float)
+        crop = transformed(image, RandomSquare(32), seed).astype(float)
         assert crop.shape == (32, 32, 3)
         heights.append((crop[-1, :, 0].mean() - crop[0, :, 0].mean()) / 3 * 32 / 31)
     assert 64 * 0.8 - 2 < min(heights) < 64 * 0.84
     assert 64 * 0.96 < max(heights) < 64 + 2
-    again = [random_crop(image, 32, np.random.default_rng(7)) for _ in range(2)]
+    again = [transformed(image, RandomSquare(32), seed=7) for _ in range(2)]
     np.testing.assert_array_equal(*again)
 
 
 def test_a_whole_image_may_be_a_random_crop():
-    crop = RandomSquare(16, min_fraction=1.0)(dict(img=photo(16, 16), rng=np.random.default_rng(0)))
-    np.testing.assert_array_equal(crop['img'], photo(16, 16))
+    crop = transformed(photo(16, 16), RandomSquare(16, min_fraction=1.0))
+    np.testing.assert_array_equal(crop, photo(16, 16))
 
 
 def test_a_small_image_is_enlarged_with_a_warning_once(monkeypatch):
@@ -100,10 +180,6 @@ def test_mirroring_happens_every_other_time():
     assert 160 < mirrored < 240
 
 
-def distorted(transform, image, seed=0):
-    return transform(dict(img=image, rng=np.random.default_rng(seed)))['img']
-
-
 class TestDistortions:
     """They keep an image what it is, and draw from the item's own numbers."""
 
@@ -114,8 +190,8 @@ class TestDistortions:
         return image
 
     def test_nothing_asked_for_changes_nothing(self, image):
-        np.testing.assert_array_equal(distorted(RandomAffine(), image), image)
-        np.testing.assert_array_equal(distorted(RandomGrain(0.0), image), image)
+        np.testing.assert_array_equal(transformed(image, RandomAffine()), image)
+        np.testing.assert_array_equal(transformed(image, RandomGrain(0.0)), image)
 
     def test_a_quarter_turn_is_a_quarter_turn(self, image):
         class QuarterTurn:
@@ -127,7 +203,7 @@ class TestDistortions:
 
     @pytest.mark.parametrize('transform', [RandomAffine(0.1, 0.1, 0.1), RandomGrain(20)])
     def test_the_items_own_numbers_decide(self, transform, image):
-        first, again, other = (distorted(transform, image, seed) for seed in (0, 0, 1))
+        first, again, other = (transformed(image, transform, seed) for seed in (0, 0, 1))
         np.testing.assert_array_equal(first, again)
         assert (first != other).any()
         assert first.shape == image.shape
@@ -136,6 +212,19 @@ class TestDistortions:
     def test_a_distorted_image_stays_about_where_it_was(self, image):
         rows, columns = np.indices(image.shape[:2])
         for seed in range(20):
-            ink = distorted(RandomAffine(0.12, 0.07, 0.12), image, seed)[..., 0].astype(float)
+            ink = transformed(image, RandomAffine(0.12, 0.07, 0.12), seed)[..., 0].astype(float)
             assert (rows * ink).sum() / ink.sum() == pytest.approx(7.5, abs=0.3)
             assert (columns * ink).sum() / ink.sum() == pytest.approx(7.5, abs=0.3)
+
+
+class TestPackTrainingImage:
+    def test_pixels_keep_their_place(self):
+        image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+        packed = PackTrainingImage()(dict(img=image[:, ::-1], gt_label=7))
+        np.testing.assert_array_equal(packed['inputs'].numpy(), image[:, ::-1].transpose(2, 0, 1))
+        assert packed['inputs'].dtype == torch.uint8
+        assert packed['data_samples'].gt_label.label.tolist() == [7]
+
+    def test_without_a_class_there_is_no_label(self):
+        packed = PackTrainingImage()(dict(img=np.zeros((2, 2, 1), np.uint8)))
+        assert 'gt_label' not in packed['data_samples']

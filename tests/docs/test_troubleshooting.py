@@ -18,7 +18,7 @@ from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches, schedule
 from mmagic_adm.checkpoints import load_network, write_checkpoint
 from mmagic_adm.checkpoints.zoo import zoo_entries
 from mmagic_adm.compat import environment
-from mmagic_adm.datasets import LSUN, ImageFolder
+from mmagic_adm.datasets import LSUN, ImageFolder, check_labels
 from mmagic_adm.engine.sample_shards import SampleShards, Shard
 from mmagic_adm.evaluation import (
     InceptionFeatures,
@@ -519,17 +519,17 @@ def picture_in(folder):
     as_pictures(torch.zeros(1, 3, 8, 8))[0].save(folder / '0.png')
 
 
-@provokes('… has … classes, the model num_classes=…: there is no label left for …')
+@provokes('… has the label …, but the model num_classes=…')
 def too_many_classes(folder, monkeypatch):
     for name in 'abc':
         picture_in(folder / name)
-    ImageFolder(data_root=str(folder), num_classes=2, pipeline=[])
+    check_labels(ImageFolder(data_root=str(folder)), num_classes=2)
 
 
 @provokes('… lies in … itself and so in no class')
 def image_of_no_class(folder, monkeypatch):
     picture_in(folder)
-    ImageFolder(data_root=str(folder), num_classes=2, pipeline=[])
+    ImageFolder(data_root=str(folder))
 
 
 @provokes('the loss is nan at iteration …')

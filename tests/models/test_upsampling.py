@@ -126,6 +126,11 @@ class TestBadInput:
         with pytest.raises(ValueError, match='2 images but 1 labels'):
             build_upsampler().infer(tmp_path / 'base.npz')
 
+    def test_a_damaged_image_file_is_named(self, tmp_path):
+        (tmp_path / 'small.png').write_text('no image')
+        with pytest.raises(ValueError, match=r'small\.png is no readable image'):
+            build_upsampler().infer(tmp_path)
+
     def test_another_number_of_labels(self):
         with pytest.raises(ValueError, match='labels: 3, low_res: 2'):
             build_upsampler().infer(small_images(2), labels=[1, 2, 3])

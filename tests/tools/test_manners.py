@@ -12,7 +12,8 @@ import pytest
 import torch
 from mmengine.logging import MMLogger, print_log
 
-from mmagic_adm.apis.command_line import EXIT_CODES, changed_config, in_one_line, run_tool
+from mmagic_adm.apis.command_line import EXIT_CODES, in_one_line, run_tool
+from mmagic_adm.apis.models import changed_config
 from mmagic_adm.version import __version__
 from tests.reference import REPOSITORY
 from tests.tiny import build_model

@@ -137,7 +137,7 @@ class TestBadInput:
         succeed(*small('evaluated.py', '--scales', '1', '--out', out))
         before = (out / 'sweep.json').read_text()
         another = small('evaluated.py', '--scales', '1', '--out', out, '--seed', '5')
-        assert 'holds a sweep with another seed; choose another --out' in fail(*another)
+        assert 'holds samples made with seed=0, not 5; choose another --out' in fail(*another)
         assert (out / 'sweep.json').read_text() == before
         succeed(*another, '--overwrite')
         assert (out / 'sweep.json').read_text() != before

@@ -119,7 +119,6 @@ def test_fine_tuning_starts_from_released_weights_with_classes_of_ones_own(my_im
     loader = config.train_dataloader
     loader.num_workers, loader.persistent_workers = 0, False
     loader.dataset.dataset.data_root = str(my_images)
-    loader.dataset.dataset.num_classes = 3
     loader.dataset.dataset.pipeline[1].size = 8
     config.optim_wrapper.type = 'OptimWrapper'
     del config.optim_wrapper['dtype']

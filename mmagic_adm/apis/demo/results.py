@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from mmagic_adm.apis.demo.making import Made, Sampled
 from mmagic_adm.apis.demo.order import Order
-from mmagic_adm.apis.pictures import trajectory_pictures
-from mmagic_adm.apis.sample_folder import SampleFolder
+from mmagic_adm.apis.sample_folder import SampleFolder, trajectory_pictures
 from mmagic_adm.files.whole import written_whole
 
 

@@ -1,4 +1,4 @@
-"""Between the runner's language and the model's: requests in, data samples out."""
+"""Between the runner's language and the model's: data and requests in, data samples out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,32 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmagic.structures import DataSample
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
 
-from mmagic_adm.files.pictures import as_uint8
+from mmagic_adm.files.pictures import as_images, as_uint8
+from mmagic_adm.registry import MODELS
+
+
+@MODELS.register_module()
+class DiffusionDataPreprocessor(BaseDataPreprocessor):
+    """Moves data to the model's device; images among it become float, in [-1, 1].
+
+    Images are (C, H, W) uint8 in a list, or stacked, or already float and in [-1, 1]. Requests
+    for samples, which hold no images, pass through.
+    """
+
+    def forward(self, data: dict | Sequence, training: bool = False) -> Any:
+        """Prepares one batch of a data loader.
+
+        Args:
+            data: Holds ``inputs`` and, where there are labels, ``data_samples``.
+            training: Whether the batch is trained on.
+        """
+        data = self.cast_data(data)
+        if isinstance(data, dict) and _holds_images(data.get('inputs')):
+            data = {**data, 'inputs': as_images(data['inputs'])}
+        return data
 
 
 def infer_arguments(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -61,3 +85,9 @@ def as_data_samples(
             )
         )
     return list(data_samples)
+
+
+def _holds_images(inputs: Any) -> bool:
+    if isinstance(inputs, Tensor):
+        return True
+    return isinstance(inputs, (list, tuple)) and all(isinstance(x, Tensor) for x in inputs)
