@@ -46,7 +46,7 @@ from mmagic_adm.models.sampling import (
     follow,
 )
 from mmagic_adm.models.scheduler_choice import build_scheduler
-from mmagic_adm.networks.deep_features import check_reuse
+from mmagic_adm.networks.deep_features import reused_deep_features
 from mmagic_adm.networks.network import check_network
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 from mmagic_adm.schedulers import Scheduler
@@ -109,7 +109,8 @@ class AblatedDiffusionModel(ProfiledModel):
         )
         self.unet = build_part(MODELS, unet)
         check_network(self.unet)
-        check_reuse(self.unet, reuse_every, reuse_levels)
+        with reused_deep_features(self.unet, reuse_every, reuse_levels):
+            pass  # It refuses now what the network does not offer.
         self.classifier = None if classifier is None else freeze(build_part(MODELS, classifier))
         self.diffusion_scheduler = build_part(DIFFUSION_SCHEDULERS, diffusion_scheduler)
         self._scheduler_config = diffusion_scheduler
