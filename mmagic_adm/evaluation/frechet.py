@@ -27,14 +27,16 @@ def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: 
     Raises:
         ValueError: The shapes do not fit, or an entry is not finite.
     """
-    mu1, mu2 = (_checked(mu, 1) for mu in (mu1, mu2))
-    sigma1, sigma2 = (_checked(sigma, 2) for sigma in (sigma1, sigma2))
-    shapes = [tuple(array.shape) for array in (mu1, sigma1, mu2, sigma2)]
-    if shapes != [(len(mu1),), (len(mu1),) * 2] * 2:
+    given = [torch.as_tensor(x, dtype=torch.float64).cpu() for x in (mu1, sigma1, mu2, sigma2)]
+    shapes, dim = [tuple(tensor.shape) for tensor in given], given[0].numel()
+    if shapes != [(dim,), (dim, dim)] * 2:
         raise ValueError(
             f'statistics of different features: mean and covariance have shapes {shapes[0]} and '
             f'{shapes[1]} on one side, {shapes[2]} and {shapes[3]} on the other'
         )
+    if not all(tensor.isfinite().all() for tensor in given):
+        raise ValueError('the statistics are not finite: some features were NaN or infinite')
+    mu1, sigma1, mu2, sigma2 = given
     shift = mu1 - mu2
     overlap = torch.linalg.svdvals(_factor(sigma1).T @ _factor(sigma2)).sum()
     distance = shift @ shift + sigma1.trace() + sigma2.trace() - 2 * overlap
@@ -52,17 +54,6 @@ def _factor(sigma: Tensor) -> Tensor:
     rounding = len(values) * torch.finfo(values.dtype).eps * values[-1].clamp(min=0)
     kept = values > rounding
     return vectors[:, kept] * values[kept].sqrt()
-
-
-def _checked(array: ArrayLike, ndim: int) -> Tensor:
-    tensor = torch.as_tensor(array, dtype=torch.float64).cpu()
-    if tensor.ndim != ndim:
-        raise ValueError(
-            f'a mean has one dimension and a covariance two, this has shape {tuple(tensor.shape)}'
-        )
-    if not tensor.isfinite().all():
-        raise ValueError('the statistics are not finite: some features were NaN or infinite')
-    return tensor
 
 
 class RunningStatistics:
@@ -83,7 +74,8 @@ class RunningStatistics:
         """Takes in a batch of rows, (N, D) (Chan et al. 1983, eq. 2.1)."""
         if len(features) == 0:
             return
-        x = _float64(features)
+        # On Apple's GPUs there is no float64.
+        x = (features.cpu() if features.device.type == 'mps' else features).detach().double()
         count, mean = len(x), x.mean(0)
         scatter = (x - mean).T @ (x - mean)
         if self.mean is None or self.scatter is None:
@@ -121,9 +113,3 @@ class RunningStatistics:
         result.scatter = scatter.addr(shift, shift, alpha=self.count)
         all_reduce(result.scatter)
         return result
-
-
-def _float64(features: Tensor) -> Tensor:
-    if features.device.type == 'mps':  # which has no float64
-        features = features.cpu()
-    return features.detach().double()
