@@ -61,14 +61,14 @@ class RunningStatistics:
 
     Attributes:
         count: Rows seen.
-        mean: Their mean, (D,); None before the first.
-        scatter: Sum of the outer products of their deviations from it, (D, D).
+        mean: Their mean, (D,); a single 0 before the first, as D is not known.
+        scatter: Sum of the outer products of their deviations from it, (D, D); likewise.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean: Tensor | None = None
-        self.scatter: Tensor | None = None
+        self.mean = torch.zeros((), dtype=torch.float64)
+        self.scatter = torch.zeros((), dtype=torch.float64)
 
     def update(self, features: Tensor) -> None:
         """Takes in a batch of rows, (N, D) (Chan et al. 1983, eq. 2.1)."""
@@ -77,39 +77,31 @@ class RunningStatistics:
         # On Apple's GPUs there is no float64.
         x = (features.cpu() if features.device.type == 'mps' else features).detach().double()
         count, mean = len(x), x.mean(0)
+        total, shift = self.count + count, mean - self.mean
         scatter = (x - mean).T @ (x - mean)
-        if self.mean is None or self.scatter is None:
-            self.count, self.mean, self.scatter = count, mean, scatter
-            return
-        total = self.count + count
-        shift = mean - self.mean
-        self.mean += shift * (count / total)
-        self.scatter += scatter.addr_(shift, shift, alpha=self.count * count / total)
+        scatter.addr_(shift, shift, alpha=self.count * count / total)
+        self.scatter = scatter.add_(self.scatter)
+        self.mean = self.mean + shift * (count / total)
         self.count = total
 
     @property
     def covariance(self) -> Tensor:
         """The unbiased covariance, (D, D)."""
-        if self.scatter is None or self.count < 2:
+        if self.count < 2:
             raise ValueError(f'a covariance takes two samples at least, there are {self.count}')
         return self.scatter / (self.count - 1)
 
     def merged(self) -> RunningStatistics:
         """The statistics of what all processes saw; every process must call it."""
-        dim = 0 if self.mean is None else len(self.mean)
-        counts, dims = zip(*all_gather_object((self.count, dim)), strict=True)
+        counts, dims = zip(*all_gather_object((self.count, self.mean.numel())), strict=True)
         result = RunningStatistics()
         result.count = sum(counts)
-        if result.count == 0:
-            return result
-
-        mean, scatter = self.mean, self.scatter
-        if mean is None or scatter is None:
-            mean = torch.zeros(max(dims), dtype=torch.float64)
-            scatter = torch.zeros(max(dims), max(dims), dtype=torch.float64)
-        result.mean = mean * (self.count / result.count)
-        all_reduce(result.mean)
-        shift = mean - result.mean
-        result.scatter = scatter.addr(shift, shift, alpha=self.count)
-        all_reduce(result.scatter)
+        if result.count:
+            dim = max(dims)
+            mean = self.mean.expand(dim)
+            result.mean = mean * (self.count / result.count)
+            all_reduce(result.mean)
+            shift = mean - result.mean
+            result.scatter = self.scatter.expand(dim, dim).addr(shift, shift, alpha=self.count)
+            all_reduce(result.scatter)
         return result

@@ -69,10 +69,7 @@ class FrechetInceptionDistance(FeatureMetric):
 class SpatialFrechetInceptionDistance(FrechetInceptionDistance):
     """sFID: the same of features that keep their place in the image (Nash et al. 2021).
 
-    Args:
-        reference: Path or URL of the reference batch, or a folder of images.
-        features: Config of the feature extractor; None takes the Inception network.
-        prefix: Goes before the figure's name, to tell two metrics of one kind apart.
+    Takes what :class:`FrechetInceptionDistance` takes.
     """
 
     kind = 'spatial'

@@ -83,7 +83,6 @@ class Reference:
                 mu, sigma = (torch.from_numpy(arrays[name]) for name in STATISTICS[kind])
             return mu, sigma
         running = self._look(extractor)[0][kind]
-        assert running.mean is not None
         return running.mean, running.covariance
 
     def features(self, extractor: FeatureExtractor) -> Tensor:
@@ -143,16 +142,9 @@ _references: WeakValueDictionary[str, Reference] = WeakValueDictionary()
 
 
 def make_reference(folder: ImageFolder, extractor: FeatureExtractor) -> Path:
-    """Makes a reference batch of a folder, or finds the one made earlier of the same files.
+    """Makes a reference batch of a folder in the cache, or finds one of the same files there.
 
     Every process must call it. The file has statistics of all images, and some of the images.
-
-    Args:
-        folder: The images.
-        extractor: The network to take statistics of.
-
-    Returns:
-        The file, in the cache.
     """
     network = extractor.identity()
     made_from = hashlib.sha256(f'{network} {folder.fingerprint()}'.encode()).hexdigest()[:16]
@@ -164,7 +156,6 @@ def make_reference(folder: ImageFolder, extractor: FeatureExtractor) -> Path:
     kinds = [kind for kind in STATISTICS if kind in extractor.kinds]
     arrays = {NETWORK: np.array(network)}
     for kind, statistics in look_at(folder, extractor, kinds, keep_pool=False)[0].items():
-        assert statistics.mean is not None
         mu, sigma = STATISTICS[kind]
         arrays[mu] = statistics.mean.cpu().numpy()
         arrays[sigma] = statistics.covariance.cpu().numpy()
@@ -183,11 +174,7 @@ def look_at(
 ) -> SetFeatures:
     """Features of all images in one pass; every process must call it, and takes its share.
 
-    Args:
-        images: The images.
-        extractor: The network.
-        kinds: The kinds of features to take statistics of.
-        keep_pool: Whether to keep the 'pool' features too.
+    Statistics are taken of the kinds named, and the 'pool' features kept too if asked for.
     """
     running = {kind: RunningStatistics() for kind in kinds}
     pool: list[Tensor] = []
