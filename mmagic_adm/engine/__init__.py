@@ -1,13 +1,12 @@
 """What the runner needs beyond MMEngine's own hooks and loops."""
 
-from mmagic_adm.engine.evaluation_summary import EvaluationSummary
 from mmagic_adm.engine.likelihood_loop import LikelihoodLoop
 from mmagic_adm.engine.moving_averages import MovingAverages
-from mmagic_adm.engine.runners import EvaluationRunner, TrainingRunner
+from mmagic_adm.engine.runners import EvaluationRunner, FlexibleTrainingRunner, TrainingRunner
 from mmagic_adm.engine.sample_shards import SampleShards, Shard
-from mmagic_adm.engine.sample_sheet import SampleSheet
 from mmagic_adm.engine.sampling_loop import SamplingLoop
-from mmagic_adm.engine.sharded_training import FlexibleTrainingRunner, FullyShardedStrategy
+from mmagic_adm.engine.sharding import FullyShardedStrategy
+from mmagic_adm.engine.summaries import EvaluationSummary, SampleSheet
 from mmagic_adm.engine.training_checkpoints import (
     StopOnNaN,
     TrainingState,

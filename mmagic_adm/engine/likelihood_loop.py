@@ -47,12 +47,6 @@ class LikelihoodLoop(TestLoop):
         super().__init__(runner, dataloader, evaluator)
         self.respacing = respacing
         self.seed = seed
-        self._measured = 0
-
-    def run(self) -> dict[str, float]:
-        """Measures all images."""
-        self._measured = 0
-        return super().run()
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Any) -> None:
@@ -61,11 +55,15 @@ class LikelihoodLoop(TestLoop):
         model = self.runner.model
         data = model.data_preprocessor(data_batch)
         images = data['inputs']
+        rank, world_size = get_dist_info()
+        # Processes are dealt the images in turn.
+        first = self.seed + rank + world_size * idx * self.dataloader.batch_size
+        seeds = range(first, first + world_size * len(images), world_size)
         terms = bits_per_dim(
             model.process.respaced(self.respacing),
             model.denoiser(**_labels(model.unet, data['data_samples'])),
             images,
-            generator=self._generators(len(images), images.device),
+            generator=[torch.Generator(images.device).manual_seed(seed) for seed in seeds],
         )
         outputs = [
             dict(bits_per_dim={'Bits per dim': float(total), 'Prior': float(prior)})
@@ -75,13 +73,6 @@ class LikelihoodLoop(TestLoop):
         self.runner.call_hook(
             'after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
         )
-
-    def _generators(self, count: int, device: torch.device) -> list[torch.Generator]:
-        rank, world_size = get_dist_info()
-        first = self.seed + rank + world_size * self._measured
-        self._measured += count
-        seeds = range(first, first + world_size * count, world_size)
-        return [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
 
 def _labels(network: Any, data_samples: Sequence[Any]) -> dict[str, Tensor]:

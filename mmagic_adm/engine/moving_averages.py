@@ -19,10 +19,7 @@ from mmagic_adm.registry import HOOKS, MODELS
 class MovingAverage(ExponentialMovingAverage):
     """MMEngine's moving average, which takes all parameters a step further in one call.
 
-    Args:
-        model: The model to be averaged.
-        momentum: The share that a step takes from the weights, 1 - rate.
-        ramp_up: See :class:`MovingAverages`.
+    ``momentum`` is the share that a step takes from the weights, 1 - rate.
     """
 
     def __init__(self, model: nn.Module, momentum: float, ramp_up: float | None = None) -> None:
@@ -85,19 +82,11 @@ class MovingAverages(EMAHook):
         for average in (self.ema_model, *self.others.values()):
             shard(average.module)
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict | None = None,
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
         """Takes the averages a step further."""
-        if not runner.optim_wrapper.should_update():
-            return
-        super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        for average in self.others.values():
-            average.update_parameters(self.src_model)
+        if runner.optim_wrapper.should_update():
+            for average in (self.ema_model, *self.others.values()):
+                average.update_parameters(self.src_model)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Adds the averages."""

@@ -59,12 +59,10 @@ class Shard:
         """The samples as a model returns them."""
         samples = []
         for i, image in enumerate(torch.from_numpy(self.images).permute(0, 3, 1, 2)):
-            sample = DataSample(fake_img=image)
+            numbers = dict(index=int(self.indices[i]), seed=int(self.seeds[i]))
+            sample = DataSample(fake_img=image, metainfo=dict(numbers, channel_order='rgb'))
             if self.labels is not None:
                 sample.set_gt_label(int(self.labels[i]))
-            sample.set_metainfo(
-                dict(index=int(self.indices[i]), seed=int(self.seeds[i]), channel_order='rgb')
-            )
             samples.append(sample)
         return samples
 
@@ -109,15 +107,20 @@ class SampleShards:
         """
         wanted = json.loads(json.dumps(made_from, default=str, sort_keys=True))
         run_file = self.folder / RUN_FILE
+        count = len(self.files())
         if run_file.is_file():
-            self._compare(json.loads(run_file.read_text()), wanted)
-            count = len(self.files())
+            found = json.loads(run_file.read_text())
+            if differing := differences(flattened(found), flattened(wanted)):
+                raise ValueError(
+                    f'{self.folder} belongs to another run ({"; ".join([*differing.values()][:3])})'
+                    '; nothing was changed: choose another --work-dir'
+                )
             if count and not resume:
                 raise ValueError(
                     f'{self.folder} holds {count} batches of samples of an earlier run; go on with '
                     'them by --resume, or choose another --work-dir'
                 )
-        elif self.files():
+        elif count:
             raise ValueError(
                 f'{self.folder} holds samples, but no {RUN_FILE} that says what they were made '
                 'from; choose another --work-dir'
@@ -155,18 +158,9 @@ class SampleShards:
         return None
 
     def assemble(self, folder: Path, start: int, count: int) -> Path:
-        """Writes samples in the order of their numbers to one .npz in the family's format.
+        """Writes so many samples from ``start`` on, in their order, to one .npz in ``folder``.
 
-        Args:
-            folder: Where it goes; a file of its name is replaced.
-            start: Number of the first sample.
-            count: How many.
-
-        Returns:
-            The file, which is named after its shape.
-
-        Raises:
-            ValueError: A sample is missing.
+        It is in the family's format, named after its shape, and replaces one of its name.
         """
         scratch = self.folder / '.in-order.tmp'
         images, labels = None, np.full(count, -1)
@@ -193,13 +187,6 @@ class SampleShards:
         finally:
             scratch.unlink(missing_ok=True)
         return path
-
-    def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-        if differing := differences(flattened(found), flattened(wanted)):
-            raise ValueError(
-                f'{self.folder} belongs to another run ({"; ".join([*differing.values()][:3])}); '
-                'nothing was changed: choose another --work-dir'
-            )
 
 
 def batch_name(start: int, count: int, size: str) -> str:

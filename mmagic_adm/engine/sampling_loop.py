@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop
 from mmengine.runner.amp import autocast
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 from tqdm import tqdm
 
 from mmagic_adm.datasets.sample_specs import SampleSpecs
@@ -56,6 +55,8 @@ class SamplingLoop(TestLoop):
         samples_file: Where the main process put them together, once it has.
     """
 
+    dataloader: Any
+
     def __init__(
         self,
         runner: Runner,
@@ -70,7 +71,7 @@ class SamplingLoop(TestLoop):
                 'the sampler repeats samples to make the processes even; give it round_up=False'
             )
         super().__init__(runner, dataloader, evaluator, fp16)
-        dataset = self.dataloader.dataset  # type: ignore[union-attr]
+        dataset = self.dataloader.dataset
         if not isinstance(dataset, SampleSpecs):
             raise ValueError(
                 f'a SamplingLoop runs over SampleSpecs, not over {type(dataset).__name__}; '
@@ -90,17 +91,21 @@ class SamplingLoop(TestLoop):
         self.runner.model.eval()
         self._claim()
         stored = self._take_up_stored()
+        missing = [i for i in range(len(self.dataset)) if self.dataset.start + i not in stored]
         if stored:
-            self.dataloader = self._loader_of_the_rest(stored)
+            # What is missing is shared out anew.
+            config = {**self._dataloader_config, 'dataset': Subset(self.dataset, missing)}
+            seed = self.runner.seed
+            self.dataloader = self.runner.build_dataloader(config, seed=seed) if missing else []
         model = self.runner.model
         model = model.module if is_model_wrapper(model) else model
         for stage in getattr(model, 'stages', ()):
-            stage.expect(math.ceil((len(self.dataset) - len(stored)) / get_dist_info()[1]))
+            stage.expect(math.ceil(len(missing) / get_dist_info()[1]))
         with self._bar(len(stored)) as self._progress:
             for idx, data_batch in enumerate(self.dataloader):
                 self.run_iter(idx, data_batch)
         barrier()
-        self._assemble(is_complete=len(stored) == len(self.dataset))
+        self._assemble(is_complete=not missing)
         metrics = self.evaluator.evaluate(len(self.dataset))
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
@@ -146,11 +151,7 @@ class SamplingLoop(TestLoop):
         )
 
     def _take_up_stored(self) -> set[int]:
-        """Hands this process's share of what is on disk to the metrics.
-
-        Returns:
-            Numbers of the samples that all processes found.
-        """
+        """Hands what is on disk to the metrics; gives the numbers of all samples found."""
         files = [self.shards.files()]
         broadcast_object_list(files)
         rank, world_size = get_dist_info()
@@ -173,15 +174,6 @@ class SamplingLoop(TestLoop):
         if stored:
             print_log(f'{len(stored)} of {len(self.dataset)} samples were there', 'current')
         return stored
-
-    def _loader_of_the_rest(self, stored: set[int]) -> DataLoader | Sequence:
-        """A data loader of the samples that are missing, shared out anew."""
-        start = self.dataset.start
-        missing = [i for i in range(len(self.dataset)) if start + i not in stored]
-        if not missing:
-            return []
-        config = {**self._dataloader_config, 'dataset': Subset(self.dataset, missing)}
-        return self.runner.build_dataloader(config, seed=self.runner.seed)
 
     @master_only
     def _assemble(self, is_complete: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import math
 import os
 from pathlib import Path
@@ -80,24 +79,26 @@ class StopOnNaN(Hook):
 
     priority = 'ABOVE_NORMAL'
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: dict[str, Any] | None = None,
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
         """Looks at the loss."""
         # MMEngine's RuntimeInfoHook, which comes first, has waited for it.
         loss = runner.message_hub.get_scalar('train/loss').current()
         if not math.isfinite(loss):
-            raise FloatingPointError(_what_is_wrong(runner, f'the loss is {loss}'))
+            raise self._not_finite(runner, f'the loss is {loss}')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Looks at the weights."""
         for name, tensor in checkpoint['state_dict'].items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise FloatingPointError(_what_is_wrong(runner, f'{name} is not finite'))
+                raise self._not_finite(runner, f'{name} is not finite')
+
+    def _not_finite(self, runner: Runner, what: str) -> FloatingPointError:
+        rate, kept = runner.optim_wrapper.get_lr()['lr'][0], last_checkpoint(runner.work_dir)
+        from_before = f'{kept} is from before' if kept else 'there is no checkpoint from before'
+        return FloatingPointError(
+            f'{what} at iteration {runner.iter + 1}, at a learning rate of {rate:.3g}; '
+            f'{from_before}; a lower rate, clip_grad, or bfloat16 in place of float16 may help'
+        )
 
 
 @HOOKS.register_module()
@@ -137,12 +138,18 @@ class TrainingState(Hook):
                 'this checkpoint is no training to go on with; start one from its weights with '
                 'load_from, without --resume'
             )
-        _check_same(state['made_from'], runner)
-        sampler = _timestep_sampler(runner)
-        if sampler:
-            sampler.load_state_dict(
-                {name: tensor.cpu() for name, tensor in state['timestep_sampler'].items()}
+        changed = differences(state['made_from'], _made_from(runner))
+        listed = '; '.join([*changed.values()][:5])
+        if any(key.startswith('model.') for key in changed):
+            raise ValueError(
+                f'the training to resume is of another model: {listed}. Give another --work-dir to '
+                'start anew, or the config that it was started with'
             )
+        if changed:
+            runner.logger.warning(f'The training to resume was started with {listed}')
+        if sampler := _timestep_sampler(runner):
+            stored = state['timestep_sampler'].items()
+            sampler.load_state_dict({name: tensor.cpu() for name, tensor in stored})
 
 
 def _timestep_sampler(runner: Runner) -> TimestepSampler | None:
@@ -158,9 +165,8 @@ def _without_functions(state: Any) -> Any:
     if isinstance(state, (list, tuple)):
         return type(state)(_without_functions(entry) for entry in state)
     if isinstance(state, dict):
-        return {
-            key: _without_functions(entry) for key, entry in state.items() if not callable(entry)
-        }
+        kept = {key: entry for key, entry in state.items() if not callable(entry)}
+        return {key: _without_functions(entry) for key, entry in kept.items()}
     return state
 
 
@@ -169,25 +175,3 @@ def _made_from(runner: Runner) -> dict[str, str]:
     config = runner.cfg.to_dict()
     parts = {name: config.get(name) for name in OF_TRAINING}
     return dict(flattened(parts, OF_NO_MATTER), processes=str(get_world_size()))
-
-
-def _check_same(there: dict[str, str], runner: Runner) -> None:
-    changed = differences(there, _made_from(runner))
-    listed = '; '.join([*changed.values()][:5])
-    if any(key.startswith('model.') for key in changed):
-        raise ValueError(
-            f'the training to resume is of another model: {listed}. Give another --work-dir to '
-            'start anew, or the config that it was started with'
-        )
-    if changed:
-        runner.logger.log(logging.WARNING, f'The training to resume was started with {listed}')
-
-
-def _what_is_wrong(runner: Runner, what: str) -> str:
-    rate = runner.optim_wrapper.get_lr()['lr'][0]
-    kept = last_checkpoint(runner.work_dir)
-    return (
-        f'{what} at iteration {runner.iter + 1}, at a learning rate of {rate:.3g}. '
-        + (f'{kept} is from before' if kept else 'There is no checkpoint from before')
-        + '; a lower learning rate, clip_grad, or bfloat16 in place of float16 may help'
-    )

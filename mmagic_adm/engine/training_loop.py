@@ -67,13 +67,12 @@ class TrainingLoop(IterBasedTrainLoop):
     def _check_labels(self) -> None:
         model = self.runner.model
         num_classes = getattr(getattr(model, 'module', model), 'num_classes', None)
-        if num_classes is None:
-            return
-        check_labels(self.dataloader.dataset.dataset, num_classes)
+        datasets = [self.dataloader.dataset.dataset]
         if self.runner.val_loop is not None:
-            validated = self.runner.val_loop.dataloader.dataset
-            if isinstance(validated, BaseDataset):
-                check_labels(validated, num_classes)
+            datasets.append(self.runner.val_loop.dataloader.dataset)
+        for dataset in datasets:
+            if num_classes is not None and isinstance(dataset, BaseDataset):
+                check_labels(dataset, num_classes)
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()

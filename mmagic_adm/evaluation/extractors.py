@@ -40,13 +40,10 @@ class InceptionFeatures(FeatureExtractor):
 
     - 'pool' (2048): the graph's ``pool_3``, for FID, precision and recall.
     - 'spatial' (17 * 17 * 7): the first seven channels of the graph's ``mixed_6/conv``, for sFID.
-      That is the first branch, a 1x1 convolution, of the block that the port calls Mixed_6d: the
-      port's weights were converted under this name. A node of the graph that has a block's bare
-      name is what the next one reads, here the concatenation of the branches: the output after
-      batch norm and ReLU, which are nodes of their own. Flattened with the channels last, so that
-      stored means and covariances fit.
-    - 'logits' (1008): for the Inception Score. Without the bias, since the score has always been
-      computed from the product with the weights alone. Classes are in an order of their own.
+      That is the first branch, after batch norm and ReLU, of the block that the port calls
+      Mixed_6d. Flattened with the channels last, so that stored means and covariances fit.
+    - 'logits' (1008): for the Inception Score, which has always been computed without the bias.
+      Classes are in an order of their own.
 
     Args:
         weights: Path or URL of the weights, as torch-fidelity distributes them.

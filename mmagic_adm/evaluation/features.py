@@ -45,18 +45,10 @@ class FeatureExtractor(nn.Module, ABC):
 
     @abstractmethod
     def extract(self, images: Tensor) -> Features:
-        """All kinds of features of the images, (N, D) each.
-
-        Args:
-            images: RGB, (N, 3, H, W), uint8, on the network's device.
-        """
+        """All kinds of features, (N, D) each, of RGB uint8 (N, 3, H, W) on the network's device."""
 
     def forward(self, images: Tensor) -> Features:
-        """All kinds of features of the images, (N, D) float32 each.
-
-        Args:
-            images: RGB, (N, 3, H, W), uint8.
-        """
+        """All kinds of features, (N, D) float32 each, of RGB uint8 (N, 3, H, W)."""
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
                 'features are extracted of RGB images, (N, 3, H, W) uint8 from 0 to 255, not of '
@@ -91,12 +83,7 @@ class FeatureExtractor(nn.Module, ABC):
 
 
 class Tap:
-    """Keeps what a layer of a network put out last.
-
-    Args:
-        network: The network.
-        layer: The layer's name in it, as ``named_modules`` gives it.
-    """
+    """Keeps what a layer of a network, by its name in ``named_modules``, put out last."""
 
     output: Tensor
 

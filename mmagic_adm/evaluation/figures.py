@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.evaluator import Evaluator
 from tqdm import tqdm
 
+from mmagic_adm.evaluation.features import shared_extractor
 from mmagic_adm.evaluation.image_sets import check_same_size, open_images
 from mmagic_adm.evaluation.metrics import (
     FrechetInceptionDistance,
@@ -26,8 +27,7 @@ class SampleEvaluator(Evaluator):
     """An evaluator whose metrics share one reference and one network.
 
     Args:
-        metrics: Configs of the metrics. Each is given those of the next two that it takes and does
-            not have.
+        metrics: Configs of the metrics. Each is given what it takes of the next two and lacks.
         reference: Path or URL of the reference batch, or a folder of images.
         features: Config of the feature extractor; None takes the Inception network.
     """
@@ -38,15 +38,14 @@ class SampleEvaluator(Evaluator):
         reference: str | Path | None = None,
         features: dict | None = None,
     ) -> None:
-        shared = dict(reference=reference, features=features)
-        given = {name: value for name, value in shared.items() if value is not None}
-        super().__init__([_completed(metric, given) for metric in metrics])
-
-
-def _completed(metric: dict, shared: dict) -> dict:
-    kind = METRICS.get(metric['type'])
-    taken = inspect.signature(kind).parameters if kind else {}
-    return {**{name: shared[name] for name in shared if name in taken}, **metric}
+        completed = []
+        for metric in metrics:
+            kind = METRICS.get(metric['type'])
+            taken = inspect.signature(kind).parameters if kind else {}
+            shared = dict(reference=reference, features=features)
+            given = {name: shared[name] for name in shared if shared[name] and name in taken}
+            completed.append({**given, **metric})
+        super().__init__(completed)
 
 
 def evaluate(
@@ -73,22 +72,17 @@ def evaluate(
     images = open_images(samples)
     if shared.images is not None:
         check_same_size(images.size, shared.images.size, str(samples), str(reference))
-    evaluator = Evaluator(_metrics(reference, features or INCEPTION))
+    features = features or INCEPTION
+    metrics: list[SampleMetric] = [InceptionScore(features)]
+    metrics.append(FrechetInceptionDistance(reference, features))
+    if 'spatial' in shared_extractor(features).kinds:
+        metrics.append(SpatialFrechetInceptionDistance(reference, features))
+    metrics.append(PrecisionRecall(reference, features))
+    evaluator = Evaluator(metrics)
     evaluator.dataset_meta = dict(num_samples=images.count)
-    index = 0
     with tqdm(total=images.count, desc='samples', disable=None if show_progress else True) as bar:
-        for batch in images.batches(batch_size):
-            evaluator.process(
-                [dict(fake_img=image, index=index + i) for i, image in enumerate(batch)]
-            )
-            index += len(batch)
+        for number, batch in enumerate(images.batches(batch_size)):
+            numbered = enumerate(batch, number * batch_size)
+            evaluator.process([dict(fake_img=image, index=i) for i, image in numbered])
             bar.update(len(batch))
     return evaluator.evaluate(images.count)
-
-
-def _metrics(reference: str | Path, features: dict) -> list[SampleMetric]:
-    score = InceptionScore(features)
-    metrics: list[SampleMetric] = [score, FrechetInceptionDistance(reference, features)]
-    if 'spatial' in score.kinds:
-        metrics.append(SpatialFrechetInceptionDistance(reference, features))
-    return [*metrics, PrecisionRecall(reference, features)]

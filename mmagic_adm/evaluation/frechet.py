@@ -27,14 +27,16 @@ def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: 
     Raises:
         ValueError: The shapes do not fit, or an entry is not finite.
     """
-    mu1, mu2 = (_checked(mu, 1) for mu in (mu1, mu2))
-    sigma1, sigma2 = (_checked(sigma, 2) for sigma in (sigma1, sigma2))
-    shapes = [tuple(array.shape) for array in (mu1, sigma1, mu2, sigma2)]
-    if shapes != [(len(mu1),), (len(mu1),) * 2] * 2:
+    given = [torch.as_tensor(x, dtype=torch.float64).cpu() for x in (mu1, sigma1, mu2, sigma2)]
+    shapes, dim = [tuple(tensor.shape) for tensor in given], given[0].numel()
+    if shapes != [(dim,), (dim, dim)] * 2:
         raise ValueError(
             f'statistics of different features: mean and covariance have shapes {shapes[0]} and '
             f'{shapes[1]} on one side, {shapes[2]} and {shapes[3]} on the other'
         )
+    if not all(tensor.isfinite().all() for tensor in given):
+        raise ValueError('the statistics are not finite: some features were NaN or infinite')
+    mu1, sigma1, mu2, sigma2 = given
     shift = mu1 - mu2
     overlap = torch.linalg.svdvals(_factor(sigma1).T @ _factor(sigma2)).sum()
     distance = shift @ shift + sigma1.trace() + sigma2.trace() - 2 * overlap
@@ -54,76 +56,52 @@ def _factor(sigma: Tensor) -> Tensor:
     return vectors[:, kept] * values[kept].sqrt()
 
 
-def _checked(array: ArrayLike, ndim: int) -> Tensor:
-    tensor = torch.as_tensor(array, dtype=torch.float64).cpu()
-    if tensor.ndim != ndim:
-        raise ValueError(
-            f'a mean has one dimension and a covariance two, this has shape {tuple(tensor.shape)}'
-        )
-    if not tensor.isfinite().all():
-        raise ValueError('the statistics are not finite: some features were NaN or infinite')
-    return tensor
-
-
 class RunningStatistics:
     """Mean and covariance in float64, updated batch by batch; the features are not kept.
 
     Attributes:
         count: Rows seen.
-        mean: Their mean, (D,); None before the first.
-        scatter: Sum of the outer products of their deviations from it, (D, D).
+        mean: Their mean, (D,); a single 0 before the first, as D is not known.
+        scatter: Sum of the outer products of their deviations from it, (D, D); likewise.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean: Tensor | None = None
-        self.scatter: Tensor | None = None
+        self.mean = torch.zeros((), dtype=torch.float64)
+        self.scatter = torch.zeros((), dtype=torch.float64)
 
     def update(self, features: Tensor) -> None:
         """Takes in a batch of rows, (N, D) (Chan et al. 1983, eq. 2.1)."""
         if len(features) == 0:
             return
-        x = _float64(features)
+        # On Apple's GPUs there is no float64.
+        x = (features.cpu() if features.device.type == 'mps' else features).detach().double()
         count, mean = len(x), x.mean(0)
+        total, shift = self.count + count, mean - self.mean
         scatter = (x - mean).T @ (x - mean)
-        if self.mean is None or self.scatter is None:
-            self.count, self.mean, self.scatter = count, mean, scatter
-            return
-        total = self.count + count
-        shift = mean - self.mean
-        self.mean += shift * (count / total)
-        self.scatter += scatter.addr_(shift, shift, alpha=self.count * count / total)
+        scatter.addr_(shift, shift, alpha=self.count * count / total)
+        self.scatter = scatter.add_(self.scatter)
+        self.mean = self.mean + shift * (count / total)
         self.count = total
 
     @property
     def covariance(self) -> Tensor:
         """The unbiased covariance, (D, D)."""
-        if self.scatter is None or self.count < 2:
+        if self.count < 2:
             raise ValueError(f'a covariance takes two samples at least, there are {self.count}')
         return self.scatter / (self.count - 1)
 
     def merged(self) -> RunningStatistics:
         """The statistics of what all processes saw; every process must call it."""
-        dim = 0 if self.mean is None else len(self.mean)
-        counts, dims = zip(*all_gather_object((self.count, dim)), strict=True)
+        counts, dims = zip(*all_gather_object((self.count, self.mean.numel())), strict=True)
         result = RunningStatistics()
         result.count = sum(counts)
-        if result.count == 0:
-            return result
-
-        mean, scatter = self.mean, self.scatter
-        if mean is None or scatter is None:
-            mean = torch.zeros(max(dims), dtype=torch.float64)
-            scatter = torch.zeros(max(dims), max(dims), dtype=torch.float64)
-        result.mean = mean * (self.count / result.count)
-        all_reduce(result.mean)
-        shift = mean - result.mean
-        result.scatter = scatter.addr(shift, shift, alpha=self.count)
-        all_reduce(result.scatter)
+        if result.count:
+            dim = max(dims)
+            mean = self.mean.expand(dim)
+            result.mean = mean * (self.count / result.count)
+            all_reduce(result.mean)
+            shift = mean - result.mean
+            result.scatter = self.scatter.expand(dim, dim).addr(shift, shift, alpha=self.count)
+            all_reduce(result.scatter)
         return result
-
-
-def _float64(features: Tensor) -> Tensor:
-    if features.device.type == 'mps':  # which has no float64
-        features = features.cpu()
-    return features.detach().double()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,52 +15,15 @@ from mmagic_adm.files.npz import ImagesFile
 from mmagic_adm.files.pictures import EXTENSIONS
 
 
-class ImageSet(ABC):
-    """A number of RGB images of one size.
-
-    Attributes:
-        path: Where they are.
-        count: How many there are.
-        size: Their height and width.
-    """
-
-    path: Path
-    count: int
-    size: tuple[int, int]
-
-    @abstractmethod
-    def batches(self, batch_size: int, first: int = 0, step: int = 1) -> Iterator[Tensor]:
-        """The images in their order, batch by batch, (N, 3, H, W) uint8.
-
-        Args:
-            batch_size: Images in a batch; there may be fewer in the last.
-            first: Number of the batch to begin with.
-            step: How many batches to go on by: 1 gives all, the number of processes a share.
-        """
-
-
-def open_images(path: str | Path) -> ImageSet:
-    """Opens a batch or a folder, and checks that its images are what the metrics can take.
-
-    Args:
-        path: An .npz with the images in arr_0, (N, H, W, 3) uint8; or a folder of image files.
-
-    Raises:
-        ValueError: The images are of another kind, or none are there.
-    """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        return ImageFolder(path)
-    if not path.is_file():
-        raise ValueError(f'{path} does not exist; give an .npz batch or a folder of images')
-    return ImageBatch(path)
-
-
-class ImageBatch(ImageSet):
-    """The images of an .npz file; what they take in memory is one batch.
+class ImageBatch:
+    """The RGB images of an .npz file; what they take in memory is one batch.
 
     Args:
         path: The file.
+
+    Attributes:
+        count: How many images there are.
+        size: Their height and width.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -75,13 +37,19 @@ class ImageBatch(ImageSet):
         self.size = (height, width)
 
     def batches(self, batch_size: int, first: int = 0, step: int = 1) -> Iterator[Tensor]:
-        """The images in their order, batch by batch."""
+        """The images in their order, batch by batch, (N, 3, H, W) uint8.
+
+        Args:
+            batch_size: Images in a batch; there may be fewer in the last.
+            first: Number of the batch to begin with.
+            step: How many batches to go on by: 1 gives all, the number of processes a share.
+        """
         for piece in self._file.pieces(batch_size, first, step):
             yield torch.from_numpy(piece).permute(0, 3, 1, 2)
 
 
-class ImageFolder(ImageSet):
-    """The image files in a folder and below, in the order of their names.
+class ImageFolder:
+    """The image files in a folder and below, of one size, in the order of their names.
 
     Args:
         path: The folder.
@@ -90,7 +58,10 @@ class ImageFolder(ImageSet):
 
     def __init__(self, path: str | Path, files: Sequence[Path] | None = None) -> None:
         self.path = Path(path)
-        self.files = sorted(_image_files(self.path)) if files is None else files
+        if files is None:
+            found = self.path.rglob('*')
+            files = sorted(file for file in found if file.suffix.lower() in EXTENSIONS)
+        self.files = files
         if not self.files:
             raise ValueError(f'{self.path} has no images: no file ends in {", ".join(EXTENSIONS)}')
         self.count = len(self.files)
@@ -103,7 +74,7 @@ class ImageFolder(ImageSet):
                 )
 
     def batches(self, batch_size: int, first: int = 0, step: int = 1) -> Iterator[Tensor]:
-        """The images in their order, batch by batch."""
+        """The images in their order, as :meth:`ImageBatch.batches` gives them."""
         for start in range(first * batch_size, self.count, step * batch_size):
             images = [np.array(Image.open(f)) for f in self.files[start : start + batch_size]]
             yield torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
@@ -123,6 +94,26 @@ class ImageFolder(ImageSet):
         return digest.hexdigest()
 
 
+ImageSet = ImageBatch | ImageFolder
+
+
+def open_images(path: str | Path) -> ImageSet:
+    """Opens a batch or a folder, and checks that its images are what the metrics can take.
+
+    Args:
+        path: An .npz with the images in arr_0, (N, H, W, 3) uint8; or a folder of image files.
+
+    Raises:
+        ValueError: The images are of another kind, or none are there.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return ImageFolder(path)
+    if not path.is_file():
+        raise ValueError(f'{path} does not exist; give an .npz batch or a folder of images')
+    return ImageBatch(path)
+
+
 def check_same_size(size: tuple[int, int], other: tuple[int, int], what: str, than: str) -> None:
     """Refuses to compare images of different sizes."""
     if size != other:
@@ -130,10 +121,6 @@ def check_same_size(size: tuple[int, int], other: tuple[int, int], what: str, th
             f'{what} are {_by(size)}, but {than} is of {_by(other)} images; figures compare '
             'images of one size: take the reference batch of that size'
         )
-
-
-def _image_files(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.rglob('*') if file.suffix.lower() in EXTENSIONS)
 
 
 def _header(file: Path) -> tuple[int, int]:

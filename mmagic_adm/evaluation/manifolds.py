@@ -32,8 +32,18 @@ def precision_recall(
     Returns:
         Precision and recall.
     """
-    reference, samples = (_tensor(x, device) for x in (reference_features, sample_features))
-    _check(reference, samples, neighbourhood)
+    given = [torch.as_tensor(x, device=device) for x in (reference_features, sample_features)]
+    reference, samples = (x.detach().to(torch.promote_types(x.dtype, torch.float32)) for x in given)
+    if reference.ndim != 2 or samples.ndim != 2 or reference.shape[1] != samples.shape[1]:
+        raise ValueError(
+            f'features are (samples, features) with as many features on both sides, not '
+            f'{tuple(reference.shape)} and {tuple(samples.shape)}'
+        )
+    if not 0 < neighbourhood < min(len(reference), len(samples)):
+        raise ValueError(
+            f'the {neighbourhood}-th neighbour takes at least {neighbourhood + 1} samples; the '
+            f'reference has {len(reference)} and the other set {len(samples)}'
+        )
     # Distances do not change, but their rounding is smaller the nearer the features are to zero.
     centre = reference.mean(0)
     reference, samples = reference - centre, samples - centre
@@ -73,22 +83,3 @@ def _squared_distances(rows: Tensor, columns: Tensor) -> Tensor:
     # Below this it is rounding, and differs from block to block: equal rows have distance zero.
     rounding = math.sqrt(rows.shape[1]) * torch.finfo(rows.dtype).eps
     return torch.where(distances > rounding * norms, distances, 0)
-
-
-def _tensor(features: np.ndarray | Tensor, device: torch.device | str | None) -> Tensor:
-    tensor = torch.as_tensor(features, device=device).detach()
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-def _check(reference: Tensor, samples: Tensor, neighbourhood: int) -> None:
-    if reference.ndim != 2 or samples.ndim != 2 or reference.shape[1] != samples.shape[1]:
-        raise ValueError(
-            f'features are (samples, features) with as many features on both sides, not '
-            f'{tuple(reference.shape)} and {tuple(samples.shape)}'
-        )
-    fewest = min(len(reference), len(samples))
-    if not 0 < neighbourhood < fewest:
-        raise ValueError(
-            f'the {neighbourhood}-th neighbour takes at least {neighbourhood + 1} samples; the '
-            f'reference has {len(reference)} and the other set {len(samples)}'
-        )

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
@@ -17,7 +16,7 @@ from mmagic_adm.evaluation.features import gather_rows
 from mmagic_adm.evaluation.frechet import RunningStatistics, frechet_distance
 from mmagic_adm.evaluation.manifolds import precision_recall
 from mmagic_adm.evaluation.sample_metric import FeatureMetric, SampleMetric
-from mmagic_adm.evaluation.score import SPLIT_SIZE, RunningInceptionScore
+from mmagic_adm.evaluation.score import SPLIT_SIZE, score_of, split_sums
 from mmagic_adm.registry import METRICS
 
 
@@ -34,6 +33,7 @@ class FrechetInceptionDistance(FeatureMetric):
     """
 
     figure = 'FID'
+    accumulator = RunningStatistics
 
     def __init__(
         self, reference: str | Path, features: dict | None = None, prefix: str | None = None
@@ -41,30 +41,11 @@ class FrechetInceptionDistance(FeatureMetric):
         super().__init__(features, reference, prefix)
         self.reference.check_has_statistics(self.kind, self._extractor)
 
-    def reset(self) -> None:
-        """Forgets all samples."""
-        super().reset()
-        self._running = RunningStatistics()
-
     def update(self, data_samples: Sequence[dict]) -> None:
         """Takes in a batch of samples."""
         features = self.features(data_samples)
-        if self.count == 0:
-            self._warn_if_few((self.dataset_meta or {}).get('num_samples'), features.shape[1])
-        self._running.update(features)
-
-    def collect(self) -> tuple[RunningStatistics, tuple[Tensor, Tensor]]:
-        """The statistics of samples and reference."""
-        merged = self._running.merged()
-        return merged, self.reference.statistics(self.kind, self._extractor)
-
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        """The figure, from what `collect` gave."""
-        [(samples, reference)] = results
-        return {self.figure: frechet_distance(samples.mean, samples.covariance, *reference)}
-
-    def _warn_if_few(self, num_samples: int | None, dim: int) -> None:
-        if num_samples is not None and num_samples <= dim:
+        num_samples, dim = (self.dataset_meta or {}).get('num_samples'), features.shape[1]
+        if self.count == 0 and num_samples is not None and num_samples <= dim:
             print_log(
                 f'{self.figure} of {num_samples} samples with {dim} features: their covariance is '
                 'singular, and the figure comes out higher than it would with more samples; '
@@ -72,16 +53,23 @@ class FrechetInceptionDistance(FeatureMetric):
                 logger='current',
                 level=30,
             )
+        self._running.update(features)
+
+    def collect(self) -> tuple[RunningStatistics, tuple[Tensor, Tensor]]:
+        """The statistics of samples and reference."""
+        return self._running.merged(), self.reference.statistics(self.kind, self._extractor)
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """The figure, from what `collect` gave."""
+        [(samples, reference)] = results
+        return {self.figure: frechet_distance(samples.mean, samples.covariance, *reference)}
 
 
 @METRICS.register_module()
 class SpatialFrechetInceptionDistance(FrechetInceptionDistance):
     """sFID: the same of features that keep their place in the image (Nash et al. 2021).
 
-    Args:
-        reference: Path or URL of the reference batch, or a folder of images.
-        features: Config of the feature extractor; None takes the Inception network.
-        prefix: Goes before the figure's name, to tell two metrics of one kind apart.
+    Takes what :class:`FrechetInceptionDistance` takes.
     """
 
     kind = 'spatial'
@@ -103,32 +91,21 @@ class InceptionScore(FeatureMetric):
     kind = 'logits'
 
     def __init__(
-        self,
-        features: dict | None = None,
-        split_size: int = SPLIT_SIZE,
-        prefix: str | None = None,
+        self, features: dict | None = None, split_size: int = SPLIT_SIZE, prefix: str | None = None
     ) -> None:
-        self.split_size = split_size
         super().__init__(features, prefix=prefix)
-
-    def reset(self) -> None:
-        """Forgets all samples."""
-        super().reset()
-        self._running = RunningInceptionScore(self.split_size)
+        self.split_size = split_size
 
     def update(self, data_samples: Sequence[dict]) -> None:
         """Takes in a batch of samples."""
         first = (self.dataset_meta or {}).get('start', 0)
         places = [sample['index'] - first for sample in data_samples]
-        self._running.update(self.features(data_samples).softmax(1), places)
-
-    def collect(self) -> RunningInceptionScore:
-        """The sums over all samples."""
-        return self._running.merged()
+        probabilities = self.features(data_samples).softmax(1)
+        self._running.update(split_sums(probabilities, places, self.split_size))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The figure, from what `collect` gave."""
-        return {'Inception Score': results[0].score()}
+        """The figure, from the sums over all samples."""
+        return {'Inception Score': score_of(results[0])}
 
 
 @METRICS.register_module()
@@ -144,6 +121,8 @@ class PrecisionRecall(FeatureMetric):
         prefix: Goes before the figures' names, to tell two metrics of one kind apart.
     """
 
+    accumulator = list
+
     def __init__(
         self,
         reference: str | Path,
@@ -155,26 +134,19 @@ class PrecisionRecall(FeatureMetric):
         self.neighbourhood = neighbourhood
         self.reference.check_has_images()
 
-    def reset(self) -> None:
-        """Forgets all samples."""
-        super().reset()
-        self._features: list[Tensor] = []
-
     def update(self, data_samples: Sequence[dict]) -> None:
         """Takes in a batch of samples."""
-        self._features.append(self.features(data_samples).cpu())
+        self._running.append(self.features(data_samples).cpu())
 
     def collect(self) -> tuple[Tensor, Tensor]:
         """The features of reference and samples."""
-        return self.reference.features(self._extractor), gather_rows(self._features)
+        return self.reference.features(self._extractor), gather_rows(self._running)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The figures, from what `collect` gave."""
         [(reference, samples)] = results
-        precision, recall = precision_recall(
-            reference, samples, self.neighbourhood, device=get_device()
-        )
-        return {'Precision': precision, 'Recall': recall}
+        figures = precision_recall(reference, samples, self.neighbourhood, get_device())
+        return dict(zip(('Precision', 'Recall'), figures, strict=True))
 
 
 @METRICS.register_module()
@@ -192,18 +164,13 @@ class ClassifierAccuracy(FeatureMetric):
     def __init__(
         self, features: dict, topk: Sequence[int] = (1, 5), prefix: str | None = None
     ) -> None:
-        self.topk = tuple(topk)
         super().__init__(features, prefix=prefix)
+        self.topk = tuple(topk)
         if not self._extractor.predicts_labels:
             raise ValueError(
                 f'the classes of {type(self._extractor).__name__} are not in the order of the '
                 'labels; give ClassifierAccuracy a classifier whose are'
             )
-
-    def reset(self) -> None:
-        """Forgets all samples."""
-        super().reset()
-        self._hits = torch.zeros(len(self.topk), dtype=torch.long)
 
     def update(self, data_samples: Sequence[dict]) -> None:
         """Takes in a batch of samples."""
@@ -212,17 +179,11 @@ class ClassifierAccuracy(FeatureMetric):
         labels = torch.stack([sample['gt_label']['label'].view(()) for sample in data_samples])
         ranked = self.features(data_samples).cpu().topk(max(self.topk)).indices
         hit = ranked == labels.cpu()[:, None]
-        self._hits += torch.stack([hit[:, :k].any(1).sum() for k in self.topk])
-
-    def collect(self) -> tuple[int, Tensor]:
-        """Samples, and how many were recognised within each rank."""
-        counts, hits = zip(*all_gather_object((self.count, self._hits)), strict=True)
-        return sum(counts), torch.stack(hits).sum(0)
+        self._running.update({k: int(hit[:, :k].any(1).sum()) for k in self.topk})
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The figures, from what `collect` gave."""
-        [(count, hits)] = results
-        return {f'Accuracy top-{k}': int(n) / count for k, n in zip(self.topk, hits, strict=True)}
+        """The shares of samples that were recognised within each rank."""
+        return {f'Accuracy top-{k}': hits / self.count for k, hits in results[0].items()}
 
 
 @METRICS.register_module()
@@ -235,31 +196,18 @@ class BitsPerDim(SampleMetric):
         prefix: Goes before the figures' names, to tell two metrics of one kind apart.
     """
 
-    def reset(self) -> None:
-        """Forgets all samples."""
-        self._sums: dict[str, float] = {}
-
     def update(self, data_samples: Sequence[dict]) -> None:
         """Takes in a batch of samples."""
         if 'bits_per_dim' not in data_samples[0]:
             raise ValueError('these samples have no bits_per_dim; the model does not compute it')
         for sample in data_samples:
-            for name, value in _terms(sample['bits_per_dim']).items():
-                self._sums[name] = self._sums.get(name, 0.0) + float(value)
-
-    def collect(self) -> dict[str, float]:
-        """The mean of each term."""
-        counts, sums = zip(*all_gather_object((self.count, self._sums)), strict=True)
-        names = dict.fromkeys(name for terms in sums for name in terms)
-        return {n: sum(terms.get(n, 0.0) for terms in sums) / sum(counts) for n in names}
+            bound = sample['bits_per_dim']
+            terms = bound if isinstance(bound, dict) else {'Bits per dim': bound}
+            self._running.update({name: float(value) for name, value in terms.items()})
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The figures, from what `collect` gave."""
-        return results[0]
-
-
-def _terms(bits_per_dim: Any) -> dict[str, Any]:
-    return bits_per_dim if isinstance(bits_per_dim, dict) else {'Bits per dim': bits_per_dim}
+        """The mean of each term."""
+        return {name: total / self.count for name, total in results[0].items()}
 
 
 @METRICS.register_module()

@@ -6,7 +6,6 @@ import hashlib
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
@@ -27,6 +26,8 @@ from mmagic_adm.files.npz import IMAGES, write_batch
 STATISTICS = {'pool': ('mu', 'sigma'), 'spatial': ('mu_s', 'sigma_s')}
 # Identity of the extractor that the statistics are of; published files do not say.
 NETWORK = 'network'
+# Statistics by kind of features, and the 'pool' features of each image where they were kept.
+SetFeatures = tuple[dict[str, RunningStatistics], Tensor]
 # As many as published files hold for precision and recall.
 IMAGES_KEPT = 10_000
 BATCH_SIZE = 64
@@ -45,15 +46,16 @@ class Reference:
 
     def __init__(self, source: str | Path) -> None:
         self.source = source
-        self._batch: _Batch | None = None
-        self._made: WeakKeyDictionary[FeatureExtractor, _Batch] = WeakKeyDictionary()
+        self._of_folder: WeakKeyDictionary[FeatureExtractor, Path] = WeakKeyDictionary()
+        self._seen: WeakKeyDictionary[FeatureExtractor, SetFeatures] = WeakKeyDictionary()
+        self._file: Path | None = None
         path = Path(source).expanduser()
         if path.is_dir():
-            self._folder = ImageFolder(path)
-            self.images: ImageSet | None = self._folder
+            self.images: ImageSet | None = ImageFolder(path)
         elif '://' in str(source) or path.is_file():
-            self._batch = _Batch(fetch(source), source)
-            self.images = self._batch.images
+            self._file = fetch(source)
+            self._names = _names_in(self._file, source)
+            self.images = ImageBatch(self._file) if IMAGES in self._names else None
         else:
             raise ValueError(
                 f'{source} does not exist; a reference is an .npz, its URL, or a folder of images'
@@ -61,91 +63,74 @@ class Reference:
 
     def check_has_images(self) -> None:
         """Refuses a file of statistics alone."""
-        if self._batch is not None:
-            self._batch.check_has_images()
+        if self.images is None:
+            raise ValueError(
+                f'{self.source} has no images, but {", ".join(self._names)}: a figure that was '
+                'asked for takes more; leave it out, or give a reference with images'
+            )
 
     def check_has_statistics(self, kind: str, extractor: FeatureExtractor) -> None:
         """Refuses a file that has neither statistics of these features nor images."""
-        if self._batch is not None and kind not in self._batch.kinds_stored(extractor):
-            self._batch.check_has_images()
+        if self._file is None or kind not in _kinds_in(self._file, extractor):
+            self.check_has_images()
 
     def statistics(self, kind: str, extractor: FeatureExtractor) -> tuple[Tensor, Tensor]:
         """Mean and covariance of a kind of features; every process must call it."""
         self.check_has_statistics(kind, extractor)
-        batch = self._batch_of(extractor)
-        if kind in batch.kinds_stored(extractor):
-            mu, sigma = (torch.from_numpy(batch.read(name)) for name in STATISTICS[kind])
+        file = self._file_for(extractor)
+        if kind in _kinds_in(file, extractor):
+            with np.load(file) as arrays:
+                mu, sigma = (torch.from_numpy(arrays[name]) for name in STATISTICS[kind])
             return mu, sigma
-        running = batch.look(extractor).statistics[kind]
-        assert running.mean is not None
+        running = self._look(extractor)[0][kind]
         return running.mean, running.covariance
 
     def features(self, extractor: FeatureExtractor) -> Tensor:
         """The 'pool' features of every image, (N, D); every process must call it."""
         self.check_has_images()
-        return self._batch_of(extractor).look(extractor).pool
+        return self._look(extractor)[1]
 
-    def _batch_of(self, extractor: FeatureExtractor) -> _Batch:
-        if self._batch is not None:
-            return self._batch
-        if extractor not in self._made:
-            file = make_reference(self._folder, extractor)
-            self._made[extractor] = _Batch(file, self.source)
-        return self._made[extractor]
+    def _file_for(self, extractor: FeatureExtractor) -> Path:
+        if self._file is not None:
+            return self._file
+        if extractor not in self._of_folder:
+            assert isinstance(self.images, ImageFolder)
+            self._of_folder[extractor] = make_reference(self.images, extractor)
+        return self._of_folder[extractor]
+
+    def _look(self, extractor: FeatureExtractor) -> SetFeatures:
+        """All that the file has images for and does not say."""
+        if extractor not in self._seen:
+            file = self._file_for(extractor)
+            stored = _kinds_in(file, extractor)
+            kinds = [k for k in STATISTICS if k in extractor.kinds and k not in stored]
+            self._seen[extractor] = look_at(ImageBatch(file), extractor, kinds)
+        return self._seen[extractor]
 
 
-class _Batch:
-    """One file.
+def _names_in(file: Path, source: str | Path) -> list[str]:
+    """What a reference batch holds."""
+    try:
+        with np.load(file) as arrays:
+            names = sorted(arrays.files)
+    except (ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f'{source} is not an .npz file, or a damaged one') from error
+    if not {IMAGES, *(mu for mu, _ in STATISTICS.values())}.intersection(names):
+        raise ValueError(
+            f'{source} is no reference batch: it has neither images ({IMAGES}) nor statistics '
+            f'(mu, sigma), but {", ".join(names) or "nothing"}'
+        )
+    return names
 
-    Args:
-        file: The file.
-        source: What to call it.
-    """
 
-    def __init__(self, file: Path, source: str | Path) -> None:
-        self.file, self.source = file, source
-        try:
-            with np.load(file) as arrays:
-                self.names = set(arrays.files)
-        except (ValueError, AttributeError, zipfile.BadZipFile) as error:
-            raise ValueError(f'{source} is not an .npz file, or a damaged one') from error
-        if not self.names & {IMAGES, *(mu for mu, _ in STATISTICS.values())}:
-            raise ValueError(
-                f'{source} is no reference batch: it has neither images ({IMAGES}) nor '
-                f'statistics (mu, sigma), but {", ".join(sorted(self.names)) or "nothing"}'
-            )
-        self.images = ImageBatch(file) if IMAGES in self.names else None
-        self._seen: WeakKeyDictionary[FeatureExtractor, SetFeatures] = WeakKeyDictionary()
-
-    def read(self, name: str) -> np.ndarray:
-        """One of its arrays."""
-        with np.load(self.file) as arrays:
-            return arrays[name]
-
-    def check_has_images(self) -> None:
-        """Refuses a file of statistics alone."""
-        if self.images is None:
-            raise ValueError(
-                f'{self.source} has no images, but {", ".join(sorted(self.names))}: a figure '
-                'that was asked for takes more; leave it out, or give a reference with images'
-            )
-
-    def kinds_stored(self, extractor: FeatureExtractor) -> list[str]:
-        """The kinds of features that it has statistics of, if they are of this network."""
-        if NETWORK in self.names:
-            is_the_network = str(self.read(NETWORK)) == extractor.identity()
+def _kinds_in(file: Path, extractor: FeatureExtractor) -> list[str]:
+    """The kinds of features that a file has statistics of, if they are of this network."""
+    with np.load(file) as arrays:
+        if NETWORK in arrays.files:
+            is_the_network = str(arrays[NETWORK]) == extractor.identity()
         else:
             is_the_network = extractor.is_published
-        return [k for k, names in STATISTICS.items() if is_the_network and {*names} <= self.names]
-
-    def look(self, extractor: FeatureExtractor) -> SetFeatures:
-        """What it does not say, from its images; every process must call it."""
-        assert self.images is not None
-        if extractor not in self._seen:
-            stored = self.kinds_stored(extractor)
-            kinds = [k for k in STATISTICS if k in extractor.kinds and k not in stored]
-            self._seen[extractor] = look_at(self.images, extractor, kinds)
-        return self._seen[extractor]
+        return [k for k in STATISTICS if is_the_network and {*STATISTICS[k]} <= {*arrays.files}]
 
 
 def shared_reference(source: str | Path) -> Reference:
@@ -157,16 +142,9 @@ _references: WeakValueDictionary[str, Reference] = WeakValueDictionary()
 
 
 def make_reference(folder: ImageFolder, extractor: FeatureExtractor) -> Path:
-    """Makes a reference batch of a folder, or finds the one made earlier of the same files.
+    """Makes a reference batch of a folder in the cache, or finds one of the same files there.
 
     Every process must call it. The file has statistics of all images, and some of the images.
-
-    Args:
-        folder: The images.
-        extractor: The network to take statistics of.
-
-    Returns:
-        The file, in the cache.
     """
     network = extractor.identity()
     made_from = hashlib.sha256(f'{network} {folder.fingerprint()}'.encode()).hexdigest()[:16]
@@ -177,8 +155,7 @@ def make_reference(folder: ImageFolder, extractor: FeatureExtractor) -> Path:
     print_log(f'Making a reference batch of the {folder.count} images in {folder.path}', 'current')
     kinds = [kind for kind in STATISTICS if kind in extractor.kinds]
     arrays = {NETWORK: np.array(network)}
-    for kind, statistics in look_at(folder, extractor, kinds, keep_pool=False).statistics.items():
-        assert statistics.mean is not None
+    for kind, statistics in look_at(folder, extractor, kinds, keep_pool=False)[0].items():
         mu, sigma = STATISTICS[kind]
         arrays[mu] = statistics.mean.cpu().numpy()
         arrays[sigma] = statistics.covariance.cpu().numpy()
@@ -192,28 +169,12 @@ def make_reference(folder: ImageFolder, extractor: FeatureExtractor) -> Path:
     return file
 
 
-class SetFeatures(NamedTuple):
-    """What is known of a set of images.
-
-    Attributes:
-        statistics: Mean and covariance, by kind of features.
-        pool: The features called 'pool', one row an image; empty where they were not kept.
-    """
-
-    statistics: dict[str, RunningStatistics]
-    pool: Tensor
-
-
 def look_at(
     images: ImageSet, extractor: FeatureExtractor, kinds: Collection[str], keep_pool: bool = True
 ) -> SetFeatures:
     """Features of all images in one pass; every process must call it, and takes its share.
 
-    Args:
-        images: The images.
-        extractor: The network.
-        kinds: The kinds of features to take statistics of.
-        keep_pool: Whether to keep the 'pool' features too.
+    Statistics are taken of the kinds named, and the 'pool' features kept too if asked for.
     """
     running = {kind: RunningStatistics() for kind in kinds}
     pool: list[Tensor] = []
@@ -231,4 +192,4 @@ def look_at(
                 pool.append(features['pool'].cpu())
             bar.update(min(len(batch) * world_size, images.count - bar.n))
     merged = {kind: statistics.merged() for kind, statistics in running.items()}
-    return SetFeatures(merged, gather_rows(pool) if keep_pool else torch.empty(0))
+    return merged, gather_rows(pool) if keep_pool else torch.empty(0)

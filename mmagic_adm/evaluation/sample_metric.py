@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +24,34 @@ class SampleMetric(BaseMetric):
 
     Args:
         prefix: Goes before the figures' names, to tell two metrics of one kind apart.
+
+    Attributes:
+        accumulator: Makes what samples are taken into: sums by name, if nothing else.
+        count: Samples that this process has seen; those of all, once it comes to the figures.
     """
 
     default_prefix = ''
+    accumulator: Callable[[], Any] = Counter
 
     def __init__(self, prefix: str | None = None) -> None:
         super().__init__(prefix=prefix)
-        self.count = 0
         self.reset()
 
-    @abstractmethod
     def reset(self) -> None:
         """Forgets all samples."""
+        self.count = 0
+        self._running = type(self).accumulator()
 
     @abstractmethod
     def update(self, data_samples: Sequence[dict]) -> None:
         """Takes in a batch of samples."""
 
-    @abstractmethod
     def collect(self) -> Any:
         """What the figures are computed from; every process calls it, and the main one uses it."""
+        sums: Counter = Counter()
+        for theirs in all_gather_object(self._running):
+            sums.update(theirs)
+        return sums
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Takes in a batch of samples, as an evaluator calls it."""
@@ -55,16 +64,15 @@ class SampleMetric(BaseMetric):
         Args:
             size: How many samples there must be, over all processes.
         """
-        count = sum(all_gather_object(self.count))
-        if count != size:
+        self.count = sum(all_gather_object(self.count))
+        if self.count != size:
             raise ValueError(
-                f'{type(self).__name__} was given {count} samples of a set of {size}; where a '
+                f'{type(self).__name__} was given {self.count} samples of a set of {size}; where a '
                 'sampler repeats some to make the processes even, give it round_up=False'
             )
         collected = self.collect()
-        self.count = 0
-        self.reset()
         figures = [self.compute_metrics([collected]) if is_main_process() else None]
+        self.reset()
         broadcast_object_list(figures)
         prefix = f'{self.prefix}/' if self.prefix else ''
         return {f'{prefix}{name}': value for name, value in (figures[0] or {}).items()}
@@ -101,11 +109,6 @@ class FeatureMetric(SampleMetric):
         super().__init__(prefix)
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of features that the extractor gives."""
-        return self._extractor.kinds
-
-    @property
     def reference(self) -> Reference:
         """What the samples are compared with."""
         assert self._reference is not None
@@ -113,16 +116,13 @@ class FeatureMetric(SampleMetric):
 
     def features(self, data_samples: Sequence[dict]) -> Tensor:
         """The features of a batch of samples, (N, D)."""
-        if self.count == 0:
-            self._check(data_samples[0])
+        if self.count == 0 and self._reference and self._reference.images:
+            height, width = data_samples[0]['fake_img'].shape[-2:]
+            size, source = self._reference.images.size, str(self._reference.source)
+            check_same_size((height, width), size, 'the samples', source)
         return self._extractor.of_samples(data_samples)[self.kind]
 
     def reset(self) -> None:
         """Forgets all samples."""
+        super().reset()
         self._extractor.forget()
-
-    def _check(self, data_sample: dict) -> None:
-        images = self._reference.images if self._reference else None
-        if images is not None:
-            height, width = data_sample['fake_img'].shape[-2:]
-            check_same_size((height, width), images.size, 'the samples', str(self.reference.source))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object
 from torch import Tensor
 
 SPLIT_SIZE = 5000
@@ -20,55 +19,37 @@ def inception_score(probabilities: np.ndarray | Tensor, split_size: int = SPLIT_
         split_size: Samples that are scored together, in their order; what is left at the end is
             a smaller split.
     """
-    running = RunningInceptionScore(split_size)
-    running.update(torch.as_tensor(probabilities), range(len(probabilities)))
-    return running.score()
+    indices = range(len(probabilities))
+    return score_of(split_sums(torch.as_tensor(probabilities), indices, split_size))
 
 
-class RunningInceptionScore:
-    """The score of samples that come in any order; keeps sums alone.
+def split_sums(
+    probabilities: Tensor, indices: Sequence[int], split_size: int = SPLIT_SIZE
+) -> dict[int, Tensor]:
+    """All that the score needs of samples, in any order: sums, which add up over batches.
 
     Args:
+        probabilities: Class probabilities, (N, classes).
+        indices: Place of each among all samples; it decides which split it belongs to.
         split_size: Samples that are scored together.
+
+    Returns:
+        By the split's number, sums over its samples: of 1, of sum_y p log p, and of p.
     """
-
-    def __init__(self, split_size: int = SPLIT_SIZE) -> None:
-        self.split_size = split_size
-        # By the split's number, sums over its samples: of 1, of sum_y p log p, and of p.
-        self._sums: dict[int, Tensor] = {}
-
-    def update(self, probabilities: Tensor, indices: Sequence[int]) -> None:
-        """Takes in samples.
-
-        Args:
-            probabilities: Class probabilities, (N, classes).
-            indices: Place of each among all samples; it decides which split it belongs to.
-        """
-        p = probabilities.detach().cpu().double()
-        rows = torch.cat([p.new_ones(len(p), 1), torch.xlogy(p, p).sum(1, keepdim=True), p], 1)
-        split_of = torch.as_tensor(list(indices)) // self.split_size
-        for number in split_of.unique().tolist():
-            self._add(number, rows[split_of == number].sum(0))
-
-    def merged(self) -> RunningInceptionScore:
-        """The sums over what all processes saw; every process must call it."""
-        result = RunningInceptionScore(self.split_size)
-        for sums in all_gather_object(self._sums):
-            for number, theirs in sums.items():
-                result._add(number, theirs)
-        return result
-
-    def score(self) -> float:
-        """The score of all samples seen."""
-        if not self._sums:
-            raise ValueError('there are no samples to score')
-        return float(np.mean([_score(sums) for sums in self._sums.values()]))
-
-    def _add(self, number: int, sums: Tensor) -> None:
-        self._sums[number] = self._sums.get(number, 0) + sums
+    p = probabilities.detach().cpu().double()
+    rows = torch.cat([p.new_ones(len(p), 1), torch.xlogy(p, p).sum(1, keepdim=True), p], 1)
+    split_of = torch.as_tensor(list(indices)) // split_size
+    return {n: rows[split_of == n].sum(0) for n in split_of.unique().tolist()}
 
 
-def _score(sums: Tensor) -> float:
+def score_of(sums: Mapping[int, Tensor]) -> float:
+    """The score, from the sums of each split."""
+    if not sums:
+        raise ValueError('there are no samples to score')
+    return float(np.mean([_score(*split.split([1, 1, len(split) - 2])) for split in sums.values()]))
+
+
+def _score(count: Tensor, negative_entropy: Tensor, classes: Tensor) -> float:
     # E sum p log(p / m) = E sum p log p - sum m log m, where m = E p.
-    negative_entropy, marginal = sums[1] / sums[0], sums[2:] / sums[0]
-    return float((negative_entropy - torch.xlogy(marginal, marginal).sum()).exp())
+    marginal = classes / count
+    return float((negative_entropy / count - torch.xlogy(marginal, marginal).sum()).exp())

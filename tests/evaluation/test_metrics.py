@@ -125,8 +125,8 @@ def test_only_precision_and_recall_keep_the_samples_features(reference):
         evaluator.process(as_samples(SAMPLES[begin : begin + 10], begin))
 
     def numbers_held(metric):
-        parts = vars(metric).get('_running') or vars(metric).get('_features')
-        tensors = parts if isinstance(parts, list) else vars(parts).values()
+        held = metric._running
+        tensors = held if isinstance(held, list) else vars(held).values()
         return sum(t.numel() for t in tensors if isinstance(t, torch.Tensor))
 
     assert [numbers_held(m) for m in (metrics[0], metrics[3])] == [6 + 6 * 6, COUNT * 6]

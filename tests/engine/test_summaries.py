@@ -1,4 +1,4 @@
-from mmagic_adm.engine.evaluation_summary import table
+from mmagic_adm.engine.summaries import table
 
 
 def test_figures_stand_under_each_other():
