@@ -18,6 +18,16 @@ from mmagic_adm.registry import DIFFUSION_SCHEDULERS
 LabelSpec = int | str | Sequence[int | str | None] | Tensor | None
 Notice = Callable[[str], None]
 
+SCHEDULERS = {
+    'ddpm': 'DDPMScheduler',
+    'ddim': 'DDIMScheduler',
+    'edm': 'EDMHeunScheduler',
+    'dpmsolver++': 'DPMSolverMultistepScheduler',
+    'unipc': 'UniPCMultistepScheduler',
+    'heun': 'HeunDiscreteScheduler',
+    'euler': 'EulerDiscreteScheduler',
+}
+
 
 def resolve_labels(model: AblatedDiffusionModel, labels: LabelSpec) -> list[int | None]:
     """Labels as numbers, from numbers and names; ``[None]`` draws them.
@@ -158,30 +168,17 @@ def scheduler_config(scheduler: dict | str | None) -> dict | None:
     """
     if scheduler is None or isinstance(scheduler, dict):
         return scheduler
-    known = SCHEDULERS.get(scheduler.lower())
-    if known is not None:
-        return dict(known)
+    name = SCHEDULERS.get(scheduler.lower(), scheduler)
     DIFFUSION_SCHEDULERS.import_from_location()
-    if scheduler in DIFFUSION_SCHEDULERS.module_dict:
-        return dict(type=scheduler)
-    if scheduler.endswith('Scheduler'):
-        return dict(type='DiffusersScheduler', type_=scheduler)
+    if name in DIFFUSION_SCHEDULERS.module_dict:
+        return dict(type=name)
+    if name.endswith('Scheduler'):
+        return dict(type='DiffusersScheduler', type_=name)
     raise ValueError(
         f'no scheduler is called {scheduler!r}; there are {", ".join(SCHEDULERS)}, every '
         "registered one by the name of its class, and any of diffusers', such as "
         "'EulerDiscreteScheduler'"
     )
-
-
-SCHEDULERS: dict[str, dict] = {
-    'ddpm': dict(type='DDPMScheduler'),
-    'ddim': dict(type='DDIMScheduler'),
-    'edm': dict(type='EDMHeunScheduler'),
-    'dpmsolver++': dict(type='DiffusersScheduler', type_='DPMSolverMultistepScheduler'),
-    'unipc': dict(type='DiffusersScheduler', type_='UniPCMultistepScheduler'),
-    'heun': dict(type='DiffusersScheduler', type_='HeunDiscreteScheduler'),
-    'euler': dict(type='DiffusersScheduler', type_='EulerDiscreteScheduler'),
-}
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
