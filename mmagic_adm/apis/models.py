@@ -43,7 +43,7 @@ def init_model(
         ValueError: The config is unknown, or names no weights although they were asked for.
     """
     config = find_config(model)
-    built = MODELS.build({**model_config(config, weights), **changes})
+    built = MODELS.build(model_config(config, weights, changes))
     for stage in built.stages:
         if profile is not None or not (stage.profile or stage.use_fp16):
             stage.use_profile(profile or 'exact')
@@ -55,9 +55,15 @@ def default_device() -> torch.device:
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 
 
-def model_config(config: Config, weights: Any = True) -> dict[str, Any]:
-    """The config's model, told where its weights are; see :func:`init_model`."""
-    model = {'_scope_': SCOPE, **config.model.to_dict()}
+def model_config(
+    config: Config, weights: Any = True, changes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The config's model, changed and told where its weights are; see :func:`init_model`."""
+    model = {'_scope_': SCOPE, **config.model.to_dict(), **(changes or {})}
+    if model.get('classifier', ...) is None:
+        # Left out, it takes its scale and its weights along.
+        model['classifier_scale'] = None
+        model.get('pretrained_cfgs', {}).pop('classifier', None)
     if 'upsamplers' in model:
         return _cascade_with_weights(model, weights)
     if weights is False:

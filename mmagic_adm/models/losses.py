@@ -151,5 +151,5 @@ def build_loss(
         return DiffusionLoss(process, **given)
     if given:
         kind = loss['type'] if isinstance(loss, dict) else type(loss).__name__
-        raise ValueError(f'{" and ".join(given)} are of DiffusionLoss, and the loss is a {kind}')
+        raise ValueError(f'{" and ".join(given)} are of DiffusionLoss, and the loss is {kind}')
     return build_part(MODELS, loss)

@@ -5,6 +5,7 @@ import torch
 from mmengine import Config
 
 from mmagic_adm.apis import init_model, model_names
+from mmagic_adm.apis.models import model_config as model_config_of
 from mmagic_adm.checkpoints import write_checkpoint
 from mmagic_adm.checkpoints.zoo import find_config
 from tests.reference import fill_by_name
@@ -68,6 +69,18 @@ def test_arguments_of_the_model_may_be_changed(config_file):
     model = init_model(config_file, weights=False, num_inference_steps=7, classifier_scale=3.0)
     assert model.num_inference_steps == 7
     assert model.guidance.scale == 3.0
+
+
+@pytest.mark.parametrize('explicit', [True, False])
+def test_a_classifier_that_is_left_out_takes_its_scale_and_weights_along(explicit):
+    config = find_config('adm-g_ddim25_digits-16x16')
+    config.model.classifier_scale = 2.0
+    if explicit:
+        config.model.pretrained_cfgs = model_config_of(config)['pretrained_cfgs']
+    other = dict(type='ClassifierFreeGuidance', scale=0.5)
+    model = init_model(config, 'cpu', guidance=other, classifier=None)
+    assert model.classifier is None
+    assert model.guidance.scale == 0.5
 
 
 def test_released_weights_are_those_that_the_config_names(monkeypatch):

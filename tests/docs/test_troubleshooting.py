@@ -504,7 +504,7 @@ def training_of_another_model(folder, monkeypatch):
     resume_training(changed, folder / 'work' / 'iter_2.pth')
 
 
-@provokes('… are of DiffusionLoss; … takes its own')
+@provokes('… are of DiffusionLoss, and the loss is …')
 def settings_of_another_loss(folder, monkeypatch):
     build_model(loss=dict(type='EDMLoss'), loss_type='mse', timestep_sampler='uniform')
 

@@ -112,7 +112,8 @@ def test_another_sampler_takes_as_many_steps_as_it_is_told(run_arguments, tmp_pa
         scheduler_kwargs=dict(type='DiffusersScheduler', type_='DPMSolverMultistepScheduler'),
     )['samples']
     assert np.abs((expected.permute(0, 2, 3, 1).numpy() + 1) * 127.5 - images).max() < 2
-    assert 'sample_kwargs.num_inference_steps: 3 there, None now' in fail(*arguments, '--resume')
+    refusal = fail(*arguments, '--resume')
+    assert 'sample_kwargs.num_inference_steps: 3 there, nothing now' in refusal
 
 
 def test_the_work_directory_is_named_after_the_config(run_arguments, tmp_path, monkeypatch):

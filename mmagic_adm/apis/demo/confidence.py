@@ -13,21 +13,19 @@ from mmagic_adm.guidance.classifier import in_type_of
 
 @torch.no_grad()
 def confidences(
-    model: Any, judge: Any | None, samples: Tensor, labels: Tensor | None
+    classifier: Any | None, judge: Any | None, samples: Tensor, labels: Tensor | None
 ) -> list[float | None]:
     """The probability of each sample's label.
 
     Args:
-        model: What made the samples. Its noise-aware classifier is asked, if it has one, about
-            images without noise.
-        judge: Features with 'logits', asked otherwise.
+        classifier: A noise-aware classifier, asked about images without noise.
+        judge: Features with 'logits', asked where there is no such classifier.
         samples: (N, C, H, W) in [-1, 1].
         labels: (N,), or None where there are no classes.
 
     Returns:
         One for each sample; None where nobody can tell.
     """
-    classifier = getattr(model, 'classifier', None)
     if labels is None or (classifier is None and judge is None):
         return [None] * len(samples)
     if classifier is not None:

@@ -104,8 +104,9 @@ def make(
     report(Progress('Waiting for the device'), may_be_left=True)
     with shelf.turn:
         report(Progress(f'Loading {order.model}'), may_be_left=True)
-        model, judge = shelf.model_for(order), shelf.judge_for(order.facts)
-        maker = _Maker(model, judge, order, report, scales or [order.scale_to_give])
+        model = shelf.model_for(order)
+        judges = shelf.classifier_for(order), shelf.judge_for(order.facts)
+        maker = _Maker(model, judges, order, report, scales or [order.scale_to_give])
         try:
             maker.make_all(every)
         except StoppedError:
@@ -120,12 +121,12 @@ class _Maker:
     def __init__(
         self,
         model: Any,
-        judge: Any | None,
+        judges: tuple[Any | None, Any | None],
         order: Order,
         report: Report[Progress],
         scales: Sequence[float | None],
     ) -> None:
-        self.model, self.judge, self.order, self.report = model, judge, order, report
+        self.model, self.judges, self.order, self.report = model, judges, order, report
         self.scales = scales
         self.total = len(scales) * order.count
         self.done: list[Sampled] = []
@@ -158,7 +159,7 @@ class _Maker:
 
     def _keep(self, result: dict[str, Any], scale: float | None) -> None:
         samples, labels = result['samples'], result['labels']
-        sure = confidences(self.model, self.judge, samples, labels)
+        sure = confidences(*self.judges, samples, labels)
         numbers = [None] * len(samples) if labels is None else labels.tolist()
         rows = zip(as_pictures(samples), result['seeds'], numbers, sure, strict=True)
         self.done += [Sampled(*row, scale) for row in rows]

@@ -47,31 +47,32 @@ class Shelf:
             ValueError: The parts do not go together.
             CheckpointError: Its weights cannot be had.
         """
-        facts = order.facts
-        if facts.is_cascade:
-            return self._models.get(order.model, lambda: init_model(order.model, self.device))
-        # Guidance may bring a classifier of its own, to be fetched only if it is used.
-        networks = self._models.get(
-            order.model, lambda: init_model(order.model, self.device, guidance=None)
-        )
+        networks = self._networks_of(order)
+        if order.facts.is_cascade:
+            return networks
         config = find_config(order.model)
-        changes = dict(order.changes)
-        guidance = changes.pop('guidance', config.model.to_dict().get('guidance'))
-        return init_model(
-            config,
-            self.device,
-            weights=False,
-            unet=networks.unet,
-            classifier=networks.classifier,
-            guidance=self._with_kept_classifiers(guidance),
-            **changes,
-        )
+        parts = dict(unet=networks.unet, classifier=networks.classifier) | order.changes
+        guidance = parts.pop('guidance', config.model.to_dict().get('guidance'))
+        kept = self._with_kept_classifiers(guidance)
+        return init_model(config, self.device, weights=False, guidance=kept, **parts)
+
+    def classifier_for(self, order: Order) -> Any | None:
+        """The noise-aware classifier of the order's model, whether or not it guides."""
+        return getattr(self._networks_of(order), 'classifier', None)
 
     def judge_for(self, facts: ModelFacts) -> Any | None:
         """What tells the classes of the model's images apart without noise, where there is such."""
         if facts.judge is None:
             return None
         return self._classifier(dict(facts.judge))
+
+    def _networks_of(self, order: Order) -> Any:
+        """A model with the order's networks, loaded once."""
+        # Guidance may bring a classifier of its own, to be fetched only if it is used.
+        changes: dict[str, Any] = {} if order.facts.is_cascade else dict(guidance=None)
+        return self._models.get(
+            order.model, lambda: init_model(order.model, self.device, **changes)
+        )
 
     def _with_kept_classifiers(self, guidance: Any) -> Any:
         """The config of a guidance, with its off-the-shelf classifiers taken from the shelf."""

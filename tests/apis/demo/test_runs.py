@@ -150,7 +150,7 @@ def test_two_at_once_get_their_own(runs, panes):
     free = dict(type='ClassifierFreeGuidance')
     expected = dict(
         ann=(dict(guidance=late), dict(labels=[3], seed=5, guidance_scale=2)),
-        bob=(dict(guidance=free), dict(labels=[8], seed=50, guidance_scale=3)),
+        bob=(dict(guidance=free, classifier=None), dict(labels=[8], seed=50, guidance_scale=3)),
         eve=({}, dict(labels=[1], seed=500, guidance_scale=0)),
     )
     for visitor, (changes, arguments) in expected.items():
