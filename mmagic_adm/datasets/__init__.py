@@ -3,6 +3,7 @@
 from mmagic_adm.datasets.crops import CenterSquare, RandomMirror, RandomSquare
 from mmagic_adm.datasets.digits import EnlargeScan, HandwrittenDigits
 from mmagic_adm.datasets.distortions import RandomAffine, RandomGrain
+from mmagic_adm.datasets.emoji import DrawEmoji, Emoji
 from mmagic_adm.datasets.errors import UnreadableImageError
 from mmagic_adm.datasets.image_folder import ImageFolder
 from mmagic_adm.datasets.labels import check_labels
@@ -16,6 +17,8 @@ from mmagic_adm.datasets.stream import StreamSampler, TrainingStream
 __all__ = [
     'LSUN',
     'CenterSquare',
+    'DrawEmoji',
+    'Emoji',
     'EnlargeScan',
     'HandwrittenDigits',
     'ImageFolder',
