@@ -1,6 +1,7 @@
 """What to sample, and what to train on."""
 
 from mmagic_adm.datasets.digits import EnlargeScan, HandwrittenDigits
+from mmagic_adm.datasets.emoji import DrawEmoji, Emoji
 from mmagic_adm.datasets.images import LSUN, ImageFolder, NpzImages
 from mmagic_adm.datasets.sample_specs import SampleSpecs
 from mmagic_adm.datasets.stream import StreamSampler, TrainingStream, check_labels
@@ -18,6 +19,8 @@ from mmagic_adm.files.pictures import UnreadableImageError
 __all__ = [
     'LSUN',
     'CenterSquare',
+    'DrawEmoji',
+    'Emoji',
     'EnlargeScan',
     'HandwrittenDigits',
     'ImageFolder',

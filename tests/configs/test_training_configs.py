@@ -9,13 +9,17 @@ from mmengine import MODELS, Config
 from mmagic_adm.registry import HOOKS, LOOPS, RUNNERS
 from tests.reference import REPOSITORY
 
-FOLDERS = [REPOSITORY / 'configs' / name for name in ('guided_diffusion', 'digits')]
-TRAINED_HERE = re.compile(r'(adm|adm-fsdp|adm-u|classifier|judge|finetune)_\dxb')
+FOLDERS = [REPOSITORY / 'configs' / name for name in ('guided_diffusion', 'digits', 'emoji')]
+TRAINED_HERE = re.compile(r'(adm|adm-fsdp|adm-u|edm|classifier|judge|finetune)_\dxb')
 PATHS = sorted(
     path for folder in FOLDERS for path in folder.glob('*.py') if TRAINED_HERE.match(path.stem)
 )
-# Iterations that make a step: the paper's batches of these are of 2048 and 1024.
-ACCUMULATED = {'adm_8xb32_imagenet-64x64': 8, 'classifier_8xb32_imagenet-64x64': 4}
+# Iterations that make a step: the papers' batches of these are of 2048, 1024 and 4096.
+ACCUMULATED = {
+    'adm_8xb32_imagenet-64x64': 8,
+    'classifier_8xb32_imagenet-64x64': 4,
+    'edm_8xb32_imagenet-64x64': 16,
+}
 # Learning rate and weight decay (ADM, tables 11 to 13), where they are not the usual ones.
 PUBLISHED_RATES = {
     'adm_8xb32_imagenet-64x64': (3e-4, 0.0),
@@ -36,14 +40,15 @@ PUBLISHED_STEPS = {
 }
 
 NAME = re.compile(
-    r'(?P<kind>adm|adm-fsdp|adm-u|classifier|judge|finetune)_(?P<processes>\d)xb(?P<batch>\d+)_'
-    r'(?P<data>imagenet|lsun-\w+(-nodropout)?|digits|image-folder)-(\d+x\d+-)?(?P<size>\d+)x\d+'
+    r'(?P<kind>adm|adm-fsdp|adm-u|edm|classifier|judge|finetune)_(?P<processes>\d)xb(?P<batch>\d+)_'
+    r'(?P<data>imagenet|lsun-\w+(-nodropout)?|digits|emoji|image-folder)-(\d+x\d+-)?(?P<size>\d+)x\d+'
     r'(?P<uncond>-uncond)?'
 )
 MODEL = {
     'adm': 'AblatedDiffusionModel',
     'adm-fsdp': 'AblatedDiffusionModel',
     'adm-u': 'UpsamplerTraining',
+    'edm': 'AblatedDiffusionModel',
     'classifier': 'ClassifierTraining',
     'judge': 'ClassifierTraining',
     'finetune': 'AblatedDiffusionModel',
@@ -51,7 +56,7 @@ MODEL = {
 
 
 def test_there_are_configs_for_all_of_the_papers_networks():
-    assert len(PATHS) == 21
+    assert len(PATHS) == 23
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)

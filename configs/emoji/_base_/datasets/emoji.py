@@ -1,0 +1,20 @@
+# Emoji drawings in colour; every fourth emoji is held out. To fetch them:
+#   npm install --prefix data/emoji emoji-datasource-google@16.0.0 @lobehub/fluent-emoji-3d@1.1.0
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type='StreamSampler'),
+    dataset=dict(
+        type='TrainingStream',
+        dataset=dict(
+            type='Emoji',
+            data_root='data/emoji/node_modules',
+            split='train',
+            balance=True,
+            pipeline=[
+                dict(type='DrawEmoji', image_size=32, mirror_prob=0.5),
+                dict(type='PackTrainingImage'),
+            ],
+        ),
+    ),
+)

@@ -1,0 +1,37 @@
+# A U-Net of drawings in colour, small enough to be trained on two cores.
+_base_ = [
+    '../guided_diffusion/_base_/schedules/runtime.py',
+    './_base_/models/edm_emoji-32x32.py',
+    './_base_/datasets/emoji.py',
+]
+
+model = dict(
+    type='AblatedDiffusionModel',
+    unet={{_base_.unet}},
+    diffusion_scheduler=dict(type='EDMHeunScheduler'),
+    num_inference_steps=18,
+    loss=dict(type='EDMLoss', P_mean=-1.2, P_std=1.2),
+)
+
+max_iters = 6000
+train_cfg = dict(type='TrainingLoop', max_iters=max_iters)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False, begin=200, end=max_iters),
+]
+
+default_hooks = dict(
+    logger=dict(interval=25),
+    checkpoint=dict(interval=250),
+)
+custom_hooks = [
+    dict(type='StopOnNaN'),
+    dict(type='TrainingState'),
+    dict(type='MovingAverages', rates=(0.995,)),
+    dict(type='SampleSheet', interval=500, num_samples=32),
+]
