@@ -19,7 +19,13 @@ class DiffusionDataPreprocessor(BaseDataPreprocessor):
 
     Images are (C, H, W) uint8 in a list, or stacked, or already float and in [-1, 1]. Requests
     for samples, which hold no images, pass through.
+
+    Args:
+        non_blocking: Whether the host goes on while data is copied from pinned memory.
     """
+
+    def __init__(self, non_blocking: bool = True) -> None:
+        super().__init__(non_blocking)
 
     def forward(self, data: dict | Sequence, training: bool = False) -> Any:
         """Prepares one batch of a data loader.

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from mmagic.structures import DataSample
+
+from mmagic_adm.models.runner_data import DiffusionDataPreprocessor, as_data_samples
+
+
+@pytest.mark.parametrize('stack', [list, torch.stack])
+def test_images_of_a_batch_become_floats(stack):
+    pixels = [torch.full((3, 2, 2), value, dtype=torch.uint8) for value in (0, 255)]
+    images = DiffusionDataPreprocessor()(dict(inputs=stack(pixels)))['inputs']
+    assert images.shape == (2, 3, 2, 2)
+    assert images.aminmax() == (-1, 1)
+
+
+def test_requests_pass_through():
+    request = dict(inputs=dict(seed=[3], label=[1]))
+    assert DiffusionDataPreprocessor()(request) == request
+
+
+def test_nobody_waits_for_copies(monkeypatch):
+    """Neither for images nor for labels, whose tensors move with their data samples."""
+    told, move = [], torch.Tensor.to
+
+    def watched(tensor, *args, **kwargs):
+        told.append(kwargs.get('non_blocking', False))
+        return move(tensor, *args, **kwargs)
+
+    sample = DataSample()
+    sample.set_gt_label(4)
+    batch = dict(inputs=[torch.zeros(3, 2, 2)], data_samples=[sample])
+    monkeypatch.setattr(torch.Tensor, 'to', watched)
+    assert DiffusionDataPreprocessor()(batch)['data_samples'][0].gt_label.label == 4
+    assert told == [True, True]
+
+
+def test_samples_say_what_they_are():
+    result = dict(samples=torch.ones(1, 3, 2, 2), seeds=[7], labels=torch.tensor([4]))
+    (sample,) = as_data_samples(result, dict(index=[9]), None, 'rgb')
+    assert (sample.seed, sample.index, sample.gt_label.label.item()) == (7, 9, 4)
+    assert sample.fake_img.dtype == torch.uint8
+    assert sample.fake_img.min() == 255
