@@ -20,7 +20,6 @@ from tests.apis.demo.orders import DIGITS
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 SIZE = dict(width=1280, height=900)
-FIRST_IMAGE_WITHIN = 10
 PATIENCE = 30_000
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='there is no Chromium on this machine')
@@ -116,14 +115,12 @@ def expected_pixels(**arguments):
     return as_array(as_pictures(sample(init_model(DIGITS, 'cpu'), **arguments)['samples']))
 
 
-def test_four_digits_within_ten_seconds(visit, tmp_path, address):
-    begin = time.perf_counter()
+def test_four_digits_are_what_python_makes(visit, tmp_path, address):
     page = visit()
     choose_classes(page, '3', '7', '8', '9')
     fill(page, 'seed', 40)
     page.click('#samples-run')
     items = gallery_of(page, 'samples', 4)
-    assert time.perf_counter() - begin < FIRST_IMAGE_WITHIN
     assert items.nth(1).inner_text().startswith('seed 41 · class 7 · ')
     page.screenshot(path=tmp_path / 'result.png')
     assert (tmp_path / 'result.png').stat().st_size > 10_000
