@@ -212,12 +212,19 @@ class TestTypesAndDevices:
 
 class TestScheduler:
     def test_another_kind_keeps_the_process_that_the_network_was_trained_on(self):
-        model = build_model(
-            diffusion_scheduler=dict(type='DDIMScheduler', beta_schedule='cosine', eta=0.5)
+        trained = dict(
+            beta_schedule='cosine',
+            num_train_timesteps=100,
+            prediction_type='start_x',
+            rescale_timesteps=True,
         )
-        ours = build_model(diffusion_scheduler=dict(type='DDPMScheduler', beta_schedule='cosine'))
+        model = build_model(diffusion_scheduler=dict(type='DDIMScheduler', eta=0.5, **trained))
+        ours = build_model(diffusion_scheduler=dict(type='DDPMScheduler', **trained))
         result = model.infer(seeds=[1], scheduler_kwargs=dict(type='DDPMScheduler'))
         torch.testing.assert_close(result['samples'], ours.infer(seeds=[1])['samples'])
+        # Classifiers are told the timesteps of the scheduler.
+        other = model.make_scheduler(dict(type='DDPMScheduler')).full_process
+        assert other.network_timesteps(torch.tensor([7])).tolist() == [70.0]
 
     def test_single_settings_can_be_changed(self):
         model = build_model()
