@@ -77,7 +77,7 @@ def test_a_folder_imports_only_from_those_above_it():
 def test_every_folder_has_its_place():
     for entry in PACKAGE.iterdir():
         if entry.suffix == '.py' or (entry / '__init__.py').is_file():
-            place_of(entry.stem)
+            assert place_of(entry.stem) >= 0, entry
 
 
 def test_an_import_from_below_is_found(tmp_path):

@@ -26,14 +26,8 @@ class FiniteWatch:
     def __call__(self, output: Tensor, level_name: str) -> None:
         """Takes note of an output, and judges the one before it; on a CPU, this one."""
         self._calls += 1
-        pending, self._pending = (
-            self._pending,
-            (
-                _sum(output),
-                output,
-                f'{level_name} (call {self._calls})',
-            ),
-        )
+        noted = _sum(output), output, f'{level_name} (call {self._calls})'
+        pending, self._pending = self._pending, noted
         _judge(pending)
         if is_at_hand(output):
             self.close()

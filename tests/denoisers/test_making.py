@@ -205,8 +205,10 @@ class TestFiniteWatch:
             watch(torch.tensor([[1.0], [float('nan')]]), 't=5')
 
     def test_large_but_finite_output_passes(self):
+        large = torch.full((1, 64), 3e38)
+        assert large.sum().isinf()
         watch = FiniteWatch()
-        watch(torch.full((1, 64), 3e38), 't=7')
+        watch(large, 't=7')
         watch.close()
 
     def test_elsewhere_it_is_judged_when_the_next_one_comes(self, monkeypatch):
