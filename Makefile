@@ -47,11 +47,11 @@ $(STAMP): setup.cfg setup.py pyproject.toml $(wildcard requirements/*.txt)
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/python tools/sample.py adm-g_ddim25_digits-16x16 \
+	$(BIN)/mmagic-adm sample adm-g_ddim25_digits-16x16 \
 		--labels 0,1,2,3,4,5,6,7,8,9 --num-samples 100 --batch-size 50 --out outputs/demo
 
 demo-web: $(STAMP)
-	$(BIN)/python tools/demo.py
+	$(BIN)/mmagic-adm demo
 
 test: $(STAMP)
 	$(PYTEST) -m 'not slow' $(TESTS)

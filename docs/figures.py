@@ -149,7 +149,7 @@ def symmetry() -> Image.Image:
 
 
 def sweep() -> Image.Image:
-    """The plot that tools/sweep.py draws."""
+    """The plot that mmagic-adm sweep draws."""
     tool = Path(__file__).parents[1] / 'tools' / 'sweep.py'
     with tempfile.TemporaryDirectory() as folder:
         settings = [MODEL, '--scales', '0,1,2,4,8', '--num-samples', '500', '--device', 'cpu']

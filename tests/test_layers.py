@@ -9,6 +9,7 @@ from tests.reference import REPOSITORY
 PACKAGE = REPOSITORY / 'mmagic_adm'
 ORDER = (
     'version',
+    'configs',
     'compat/environment',
     'registry',
     'files',
@@ -27,6 +28,8 @@ ORDER = (
     'apis',
     'compat',
     'apis/demo',
+    'commands',
+    '__main__',
 )
 # The package itself, which nothing in it imports.
 TOP = '__init__'

@@ -1,73 +1,9 @@
 #!/usr/bin/env python
-"""Converts a checkpoint between OpenAI's, MMagic's and the safetensors layout, or describes it."""
+"""The same as ``mmagic-adm convert``, for whoever types OpenMMLab's paths."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
-from mmagic_adm.apis.command_line import run_tool, tool_parser
-from mmagic_adm.checkpoints import config_from_checkpoint, read_checkpoint, write_checkpoint
-from mmagic_adm.checkpoints.checkpoint import writable_layouts
-
-EXAMPLE = """examples:
-  python tools/convert.py 64x64_diffusion.pt 64x64_diffusion.safetensors --to safetensors
-  python tools/convert.py adm-g_8xb32_imagenet-64x64-2c0fbeda.pth unet.pt --to openai --prefix unet
-  python tools/convert.py --inspect lsun_bedroom.pt
-
-The first two write OUT and print its path; the last prints the config that the file is of.
-"""
-
-
-def parse() -> argparse.ArgumentParser:
-    """The arguments."""
-    parser = tool_parser(__doc__, EXAMPLE)
-    parser.add_argument('input', metavar='IN', help='path or URL of a checkpoint')
-    parser.add_argument('output', metavar='OUT', nargs='?', type=Path, help='file to write')
-    parser.add_argument('--to', choices=writable_layouts(), help='layout of OUT')
-    parser.add_argument('--prefix', help="what IN calls the network to take: 'unet', 'classifier'")
-    parser.add_argument(
-        '--no-ema', action='store_true', help='take the trained weights, not their average'
-    )
-    parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
-    parser.add_argument(
-        '--inspect', action='store_true', help='print the config that IN is of, and how sure it is'
-    )
-    return parser
-
-
-def main(arguments: argparse.Namespace) -> Iterator[object]:
-    """Describes the input, or writes the output and gives its path."""
-    writing = (arguments.output, arguments.to, arguments.overwrite, arguments.no_ema)
-    if arguments.inspect and any(writing):
-        raise argparse.ArgumentError(None, '--inspect takes the checkpoint alone, and --prefix')
-    if not arguments.inspect and not (arguments.output and arguments.to):
-        raise argparse.ArgumentError(None, 'give IN, OUT and --to, or --inspect IN')
-    if arguments.inspect:
-        yield config_from_checkpoint(arguments.input, arguments.prefix)
-    else:
-        yield convert(arguments)
-
-
-def convert(arguments: argparse.Namespace) -> Path:
-    """Writes the output."""
-    checkpoint = read_checkpoint(arguments.input, arguments.prefix, ema=not arguments.no_ema)
-    path = write_checkpoint(
-        checkpoint.state_dict,
-        arguments.output,
-        arguments.to,
-        overwrite=arguments.overwrite,
-        metadata=None if arguments.to == 'openai' else checkpoint.description(),
-    )
-    what = ' and '.join(filter(None, checkpoint.parts)) or 'one network'
-    print(f'{len(checkpoint.state_dict)} tensors of {what}, layout {arguments.to}')
-    if checkpoint.left_out:
-        count, first = len(checkpoint.left_out), checkpoint.left_out[0]
-        print(f'left out: {count} tensors, such as {first}')
-    return path
-
+from mmagic_adm.commands import main
 
 if __name__ == '__main__':
-    sys.exit(run_tool(parse(), main))
+    sys.exit(main(['convert', *sys.argv[1:]]))

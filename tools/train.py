@@ -1,95 +1,9 @@
 #!/usr/bin/env python
-"""Trains a model on MMEngine's runner."""
+"""The same as ``mmagic-adm train``, for whoever types OpenMMLab's paths."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config
-from mmengine.dist import is_main_process
-
-from mmagic_adm.apis.command_line import add_run_arguments, run_config, run_tool, tool_parser
-from mmagic_adm.engine import last_checkpoint
-from mmagic_adm.registry import RUNNERS
-
-EXAMPLE = """example:
-  python tools/train.py configs/digits/adm_1xb32_digits-16x16.py
-
-trains on scikit-learn's handwritten digits, with checkpoints in work_dirs/adm_1xb32_digits-16x16,
-and prints the path of the last of them. Stopped at any time, the same command with --resume goes
-on, to the same weights in the end. tools/dist_train.sh does the same on several GPUs.
-"""
-
-
-def parse() -> argparse.ArgumentParser:
-    """The arguments."""
-    parser = tool_parser(__doc__, EXAMPLE)
-    add_run_arguments(parser, 'checkpoints and logs', 'train_dataloader.batch_size=8')
-    parser.add_argument(
-        '--resume', action='store_true', help='go on with the training that the work dir has'
-    )
-    parser.add_argument(
-        '--amp',
-        choices=['float16', 'bfloat16'],
-        help='train in mixed precision (GPUs since 2020 have bfloat16)',
-    )
-    return parser
-
-
-def main(arguments: argparse.Namespace) -> Iterator[Path]:
-    """Runs the training loop; gives the last checkpoint."""
-    config = training_config(arguments)
-    claim_work_dir(config, arguments.resume)
-    # By its class: the registry would look where the scope of this process points, not the config.
-    runner = runner_class(config.runner_type).from_cfg(config)
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt('stopped; --resume goes on from the last checkpoint') from None
-    last = last_checkpoint(config.work_dir)
-    if last and is_main_process():
-        yield last
-
-
-def runner_class(name: str) -> Any:
-    """A runner by its name."""
-    found = RUNNERS.get(name)
-    if found is None:
-        raise ValueError(
-            f'runner_type {name!r} is not known; take TrainingRunner or FlexibleTrainingRunner'
-        )
-    return found
-
-
-def training_config(arguments: argparse.Namespace) -> Config:
-    """The config with what the command line changes."""
-    config = run_config(arguments, 'runner_type')
-    if 'train_cfg' not in config:
-        raise ValueError(f'{arguments.config} has no training: train_dataloader, train_cfg')
-    config.setdefault('runner_type', 'TrainingRunner')
-    if arguments.amp:
-        config.optim_wrapper.type = 'AmpOptimWrapper'
-        config.optim_wrapper.dtype = arguments.amp
-    return config
-
-
-def claim_work_dir(config: Config, resume: bool) -> None:
-    """Takes up the training that the work directory has; leaves it alone if not asked to."""
-    found = last_checkpoint(config.work_dir)
-    if found and not resume:
-        raise ValueError(
-            f'{config.work_dir} has a training that got to {found.name}: --resume goes on with '
-            'it, --work-dir starts another elsewhere'
-        )
-    if resume and not found:
-        raise ValueError(f'there is nothing to resume in {config.work_dir}: no checkpoint yet')
-    if resume:
-        config.resume, config.load_from = True, str(found)
-
+from mmagic_adm.commands import main
 
 if __name__ == '__main__':
-    sys.exit(run_tool(parse(), main))
+    sys.exit(main(['train', *sys.argv[1:]]))

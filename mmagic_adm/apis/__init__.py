@@ -13,7 +13,7 @@ from mmagic_adm.apis.editing import (
 from mmagic_adm.apis.launch import launch_demo
 from mmagic_adm.apis.models import init_model
 from mmagic_adm.apis.sampling import sample
-from mmagic_adm.checkpoints.zoo import model_names
+from mmagic_adm.configs import model_names
 
 __all__ = [
     'Reconstruction',

@@ -15,7 +15,8 @@ from mmagic_adm.checkpoints.loading import (
     recognise_on_load,
     use_safe_loader,
 )
-from mmagic_adm.checkpoints.zoo import ZooEntry, config_directory, find, zoo_names
+from mmagic_adm.checkpoints.zoo import ZooEntry, find, zoo_names
+from mmagic_adm.configs import config_directory
 from mmagic_adm.files.download import cache_directory, fetch
 from mmagic_adm.files.whole import CheckpointError
 

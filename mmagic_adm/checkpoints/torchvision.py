@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from mmagic_adm.checkpoints.checkpoint import read_document
-from mmagic_adm.checkpoints.zoo import nearest
+from mmagic_adm.configs import nearest
 from mmagic_adm.files.download import fetch
 from mmagic_adm.files.whole import CheckpointError
 

@@ -1,10 +1,8 @@
 """What has a name: the released checkpoints, with the networks in them, and the configs."""
 
-import difflib
 import functools
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,10 @@ from mmengine import Config
 from torch import nn
 
 from mmagic_adm.checkpoints.parts import Shapes, shapes_of
+from mmagic_adm.configs import config_directory, model_names, nearest
 from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.registry import MODELS, SCOPE
 
-# Configs to sample with name a scheduler and its steps, those to train with do not.
-TRAINING = re.compile(r'[a-z-]+_\d+xb\d+_')
-
-_PACKAGE = Path(__file__).parent.parent
 _NETWORKS = 'guided_diffusion/_base_/models'
 
 # Networks of the family without released weights: each is that of the class-conditional entry
@@ -93,23 +88,6 @@ class ZooEntry:
         return configs
 
 
-def config_directory() -> Path:
-    """The folder of configs: the repository's, or the one that an installed package brings."""
-    parents = (_PACKAGE.parent, _PACKAGE / '.mim')
-    for folder in parents:
-        if (folder / 'configs' / 'guided_diffusion' / 'metafile.yml').is_file():
-            return folder / 'configs'
-    raise CheckpointError(
-        f'the configs are neither in {parents[0]} nor in {parents[1]}; install the package again'
-    )
-
-
-def model_names() -> list[str]:
-    """Names of the configs that hold a model to sample from."""
-    names = [path.stem for path in config_directory().glob('*/*.py')]
-    return sorted(name for name in names if not TRAINING.match(name))
-
-
 def find_config(model: str | Path | Config) -> Config:
     """The config of a model.
 
@@ -149,12 +127,6 @@ def find(name: str) -> ZooEntry:
         hint = nearest(name, entries, 'see zoo_names() for what is there')
         raise ValueError(f'no checkpoint is called {name!r}; {hint}')
     return entries[name]
-
-
-def nearest(name: str, names: Iterable[str], otherwise: str) -> str:
-    """Asks whether one of the names that are like this one was meant; else says otherwise."""
-    near = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
-    return f'did you mean {" or ".join(near)}?' if near else otherwise
 
 
 def entries_that_fit(shapes: Shapes) -> list[ZooEntry]:

@@ -6,7 +6,7 @@ import yaml
 from mmagic_adm.checkpoints import CheckpointError, config_directory, find, zoo_names
 from mmagic_adm.checkpoints.parts import shapes_of
 from mmagic_adm.checkpoints.zoo import ZooEntry, build_without_weights, zoo_entries
-from tests.reference import REPOSITORY, golden_names, load_manifest
+from tests.reference import golden_names, load_manifest
 
 MANIFESTS = golden_names('checkpoints')
 
@@ -18,21 +18,6 @@ def _entry_of(manifest):
         if entry.url and entry.url.endswith(f'/{manifest["checkpoint"]}')
     )
     return entry
-
-
-def test_a_checkout_uses_its_own_configs():
-    assert config_directory() == REPOSITORY / 'configs'
-
-
-def test_an_installed_package_uses_those_it_brings(monkeypatch, tmp_path):
-    package = tmp_path / 'mmagic_adm'
-    monkeypatch.setattr('mmagic_adm.checkpoints.zoo._PACKAGE', package)
-    with pytest.raises(CheckpointError, match='install the package again'):
-        config_directory()
-    brought = package / '.mim' / 'configs'
-    (brought / 'guided_diffusion').mkdir(parents=True)
-    (brought / 'guided_diffusion' / 'metafile.yml').touch()
-    assert config_directory() == brought
 
 
 @pytest.mark.parametrize('name', MANIFESTS)

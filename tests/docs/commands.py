@@ -17,28 +17,26 @@ from mmengine import MODELS, Config
 
 from mmagic_adm.apis.models import model_config
 from mmagic_adm.checkpoints.zoo import find_config
+from mmagic_adm.commands import main, parser_of
 from tests.docs.pages import Command
 from tests.reference import REPOSITORY
 
-# The tool that each process of a launcher runs, and how many words come before its config.
+# The command that each process of a launcher runs, and how many words come before its config.
 LAUNCHERS = {
-    'dist_test.sh': ('test.py', 0),
-    'dist_train.sh': ('train.py', 0),
-    'slurm_test.sh': ('test.py', 2),
-    'slurm_train.sh': ('train.py', 2),
+    'dist_test.sh': ('test', 0),
+    'dist_train.sh': ('train', 0),
+    'slurm_test.sh': ('test', 2),
+    'slurm_train.sh': ('train', 2),
 }
-# Options that make a tool's run short; the last one of a kind counts.
+# Options that make a command's run short; the last one of a kind counts.
 SHORT = {
-    'sample.py': ('--num-samples', '3', '--steps', '2', '--device', 'cpu'),
-    'sweep.py': ('--num-samples', '8', '--scales', '0,1', '--steps', '2', '--device', 'cpu'),
+    'sample': ('--num-samples', '3', '--steps', '2', '--device', 'cpu'),
+    'sweep': ('--num-samples', '8', '--scales', '0,1', '--steps', '2', '--device', 'cpu'),
 }
 
 
 class ParsedError(BaseException):
     """Ends a script once it knows its arguments."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.arguments = arguments
 
 
 def check(command: Command) -> None:
@@ -53,10 +51,14 @@ def check(command: Command) -> None:
         assert rest == ['.venv/bin/activate']
     elif Path(program).name in LAUNCHERS:
         assert (REPOSITORY / program).is_file()
-        check_arguments(*without_launcher(Path(program).name, rest))
+        check_arguments(without_launcher(Path(program).name, rest))
+    elif program == 'mmagic-adm':
+        check_arguments(rest)
+    elif program == 'mim':
+        check_mim(*rest)
     else:
         assert program == 'python', f'nobody knows how to check {command}'
-        check_arguments(REPOSITORY / rest[0], rest[1:])
+        check_script(REPOSITORY / rest[0], rest[1:])
 
 
 def check_install(words: list[str]) -> None:
@@ -71,18 +73,27 @@ def check_install(words: list[str]) -> None:
     assert set(re.findall(r'\w+', extras[0])) <= set(setup['options.extras_require'])
 
 
-def without_launcher(launcher: str, words: list[str]) -> tuple[Path, list[str]]:
-    """The tool that each process of a launcher runs, with its arguments."""
-    tool, before = LAUNCHERS[launcher]
+def without_launcher(launcher: str, words: list[str]) -> list[str]:
+    """The command that each process of a launcher runs, with its arguments."""
+    command, before = LAUNCHERS[launcher]
     kept = words[before:]
     if launcher.startswith('dist'):
         kept.remove(next(word for word in kept if word.isdecimal()))
-    return REPOSITORY / 'tools' / tool, kept
+    return [command, *kept]
 
 
-def check_arguments(script: Path, words: list[str]) -> None:
-    """Fails unless a script takes these arguments; the model that they name is built, unfilled."""
-    arguments = parsed(script, words)
+def check_mim(command: str, package: str, config: str, *options: str) -> None:
+    """Fails unless what MIM starts takes these arguments: it gives the checkpoint by position."""
+    assert package == 'mmagic_adm'
+    name = config.removesuffix('.py')
+    assert config != name, 'MIM looks for a file'
+    check_arguments([command, name, *(word for word in options if word != '--checkpoint')])
+
+
+def check_arguments(words: list[str]) -> None:
+    """Fails unless a command takes these arguments; the model that they name is built, unfilled."""
+    command, *rest = words
+    arguments = parser_of(command).parse_args(rest)
     name = getattr(arguments, 'config', None) or getattr(arguments, 'model', None)
     # A config that the page itself tells the reader to write is seen to when the page is run.
     if name and (Path(name).parent != Path() or Path(name).suffix != '.py'):
@@ -90,18 +101,19 @@ def check_arguments(script: Path, words: list[str]) -> None:
             MODELS.build(model_config(find_config(name), weights=False))
 
 
-def parsed(script: Path, words: list[str]) -> argparse.Namespace:
-    """The arguments as the script's own parser takes them; the script does not run."""
+def check_script(script: Path, words: list[str]) -> None:
+    """Fails unless a script's own parser takes these arguments; the script does not run."""
 
     def parse_args(parser, arguments=None, namespace=None):
-        raise ParsedError(original(parser, arguments, namespace))
+        original(parser, arguments, namespace)
+        raise ParsedError
 
     original = argparse.ArgumentParser.parse_args
     argparse.ArgumentParser.parse_args = parse_args
     try:
         run_script(script, words)
-    except ParsedError as seen:
-        return seen.arguments
+    except ParsedError:
+        return
     finally:
         argparse.ArgumentParser.parse_args = original
     raise AssertionError(f'{script} parses no arguments')
@@ -122,12 +134,15 @@ def run_script(script: Path, words: list[str]) -> None:
 
 
 def run_small(command: Command, page_text: str, monkeypatch) -> None:
-    """Runs a tool with few samples, few steps and few iterations."""
-    _, script, *words = command.words
-    tool = Path(script).name
+    """Runs a command with few samples, few steps and few iterations."""
+    program, name, *words = command.words
     with short_configs(monkeypatch, iterations=4 if '--resume' in words else 2):
-        run_script(REPOSITORY / script, [*words, *SHORT.get(tool, ())])
-    if tool == 'train.py':
+        if program == 'mmagic-adm':
+            code = main([name, *words, *SHORT.get(name, ())])
+            assert code == 0, f'{command} ended with {code}'
+        else:
+            run_script(REPOSITORY / name, words)
+    if name == 'train':
         pretend_to_have_trained(page_text)
 
 

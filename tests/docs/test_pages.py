@@ -15,9 +15,10 @@ NOT_RUN = {
     'source ': 'changes the shell',
     './tools/dist_': 'wants several GPUs',
     './tools/slurm_': 'wants a cluster',
-    'python tools/test.py': 'downloads a reference batch and the Inception network',
-    'python tools/evaluate.py VIRTUAL': 'downloads the Inception network',
-    'python tools/train.py my_small_trees.py --amp': 'wants a GPU',
+    'mmagic-adm test': 'downloads a reference batch and the Inception network',
+    'mmagic-adm evaluate VIRTUAL': 'downloads the Inception network',
+    'mmagic-adm train my_small_trees.py --amp': 'wants a GPU',
+    'mim ': 'is not among the requirements',
     'python benchmarks/': 'measures, for minutes',
     'python docs/figures.py': 'makes the pictures, for minutes',
 }

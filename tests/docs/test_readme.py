@@ -1,14 +1,13 @@
 """The snippets of the main README run as printed, on small files in place of the released ones."""
 
 import re
-import runpy
 import shlex
-import subprocess
-import sys
 
 from mmagic_adm.apis import init_model, sample
 from mmagic_adm.checkpoints import write_checkpoint
 from mmagic_adm.checkpoints.zoo import find_config
+from mmagic_adm.commands import parser_of
+from tests.commands.running import succeed
 from tests.docs.snippets import code_blocks
 from tests.reference import REPOSITORY
 from tests.tiny import build_model
@@ -42,29 +41,25 @@ def test_only_the_name_changes_for_photographs(monkeypatch):
     assert names['samples'].shape == (8, 3, 8, 8)
 
 
-def test_the_commands_of_the_tools_are_understood():
-    [block] = [text for text in code_blocks(README, 'shell') if 'tools/sample.py' in text]
+def test_the_commands_are_understood():
+    [block] = [text for text in code_blocks(README, 'shell') if 'mmagic-adm sample' in text]
     commands = [shlex.split(line) for line in block.strip().splitlines()]
-    assert {'sample.py', 'test.py', 'evaluate.py', 'train.py', 'convert.py'} <= {
-        word.rpartition('/')[2] for command in commands for word in command
-    }
-    for command in commands:
-        if command[0] == 'python':
-            parser = runpy.run_path(str(REPOSITORY / command[1]))['parse']()
-            parser.parse_args(command[2:])
+    typed = {command[1]: command[2:] for command in commands if command[0] == 'mmagic-adm'}
+    assert typed.keys() >= {'list', 'sample', 'test', 'evaluate', 'train', 'convert'}
+    for command, words in typed.items():
+        parser_of(command).parse_args(words)
 
 
-def test_a_files_network_is_read_off_its_tensors(tmp_path):
+def test_a_files_network_is_read_off_its_tensors(tmp_path, monkeypatch):
     [block] = [text for text in code_blocks(README, 'shell') if '--inspect' in text]
     [command] = [line.split() for line in block.splitlines() if '--inspect' in line]
     model = tmp_path / 'models'
     model.mkdir()
     write_checkpoint(build_model().unet.state_dict(), model / '64x64_diffusion.pt')
-    command[:2] = [sys.executable, str(REPOSITORY / command[1])]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert 'model_channels' in result.stdout
-    assert '32' in result.stdout
+    monkeypatch.chdir(tmp_path)
+    printed = succeed(*command[1:])
+    assert 'model_channels' in printed
+    assert '32' in printed
 
 
 def test_the_files_that_it_names_are_there():

@@ -12,11 +12,11 @@ import torch
 from mmengine import MODELS, Config
 
 from mmagic_adm.apis import find_label, imagenet_class_names, init_model
-from mmagic_adm.apis.command_line import in_one_line
 from mmagic_adm.apis.sample_folder import SampleFolder
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches, scheduler_config
 from mmagic_adm.checkpoints import load_network, write_checkpoint
 from mmagic_adm.checkpoints.zoo import zoo_entries
+from mmagic_adm.commands._manners import in_one_line
 from mmagic_adm.compat import environment
 from mmagic_adm.datasets import LSUN, ImageFolder, check_labels
 from mmagic_adm.engine.sample_shards import SampleShards, Shard
@@ -31,13 +31,13 @@ from mmagic_adm.files.download import fetch
 from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.guidance import ScoreGuidance
 from mmagic_adm.schedulers import DDIMScheduler, DiffusersScheduler
+from tests.commands.running import fail, run_here
 from tests.engine.training import resume as resume_training
 from tests.engine.training import train as run_training
 from tests.engine.training import training_config
 from tests.evaluation.tiny import TINY, blocky_images
 from tests.reference import REPOSITORY, load_manifest
 from tests.tiny import CLASSIFIER, build_model, model_config
-from tests.tools.running import fail, run_here
 
 PAGE = REPOSITORY / 'docs' / 'troubleshooting.md'
 ENTRIES = dict(re.findall(r'^### `([^\n]+)`\n\n(.+?)(?=\n\n#|\Z)', PAGE.read_text(), re.M | re.S))
@@ -217,7 +217,7 @@ def missing_config_file(folder, monkeypatch):
 
 
 def sample_with(*options):
-    return run_here('sample.py', DIGITS, '--cfg-options', *options).stderr
+    return run_here('sample', DIGITS, '--cfg-options', *options).stderr
 
 
 @provokes('every change is KEY=VALUE, with its brackets closed')
@@ -238,7 +238,7 @@ def option_for_no_argument(folder, monkeypatch):
 @provokes('… has no guidance whose … could be changed')
 def option_for_no_guidance(folder, monkeypatch):
     change = ['--cfg-options', 'model.guidance.scale=2']
-    return run_here('sample.py', 'adm_ddim25_digits-16x16', *change).stderr
+    return run_here('sample', 'adm_ddim25_digits-16x16', *change).stderr
 
 
 @provokes('… is not in the … registry')
@@ -307,7 +307,7 @@ def upsampler_config():
 def nothing_to_enlarge(folder, monkeypatch):
     Config(dict(model=upsampler_config())).dump(folder / 'small.py')
     write_checkpoint(MODELS.build(upsampler_config()).unet.state_dict(), folder / 'small.pt')
-    return fail('sample.py', folder / 'small.py', '--checkpoint', folder / 'small.pt')
+    return fail('sample', folder / 'small.py', '--checkpoint', folder / 'small.pt')
 
 
 @provokes('low_res holds images of … pixels; this model enlarges …')
@@ -445,12 +445,12 @@ def few_samples(folder, monkeypatch):
 def no_reference(folder, monkeypatch):
     Config(dict(model=model_config())).dump(folder / 'small.py')
     arguments = ['--scales', '0,1', '--out', folder / 'sweep']
-    return fail('sweep.py', folder / 'small.py', *arguments)
+    return fail('sweep', folder / 'small.py', *arguments)
 
 
 @provokes('… has no evaluation: test_dataloader, test_evaluator')
 def nothing_to_test(folder, monkeypatch):
-    return fail('test.py', 'judge_1xb64_digits-16x16')
+    return fail('test', 'judge_1xb64_digits-16x16')
 
 
 def shards_in(folder, made_from):
@@ -487,12 +487,12 @@ def training_that_is_there(folder, monkeypatch):
     (folder / 'work').mkdir()
     checkpoint = file_with(folder / 'work', b'', 'iter_2.pth')
     (folder / 'work' / 'last_checkpoint').write_text(str(checkpoint))
-    return fail('train.py', config, '--work-dir', folder / 'work')
+    return fail('train', config, '--work-dir', folder / 'work')
 
 
 @provokes('there is nothing to resume in …: no checkpoint yet')
 def nothing_to_resume(folder, monkeypatch):
-    return fail('train.py', config_in(folder), '--work-dir', folder / 'work', '--resume')
+    return fail('train', config_in(folder), '--work-dir', folder / 'work', '--resume')
 
 
 @provokes('the training to resume is of another model: …')

@@ -65,7 +65,7 @@ class TestExact:
 
     @pytest.mark.parametrize('profile', [None, 'exact', 'fast'])
     def test_tensorfloat_is_for_those_who_round_anyway(self, profile, monkeypatch):
-        """What tools/test.py takes, what tools/sample.py takes, and what may be told to either."""
+        """What `test` takes, what `sample` takes, and what may be told to either."""
         monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', True)
         monkeypatch.setattr(profiles, '_cpu_has_bfloat16', lambda: True)
         allowed = []

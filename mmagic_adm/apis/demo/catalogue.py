@@ -10,7 +10,8 @@ from typing import Any
 from mmengine import Config
 
 from mmagic_adm.apis.class_names import IMAGENET_CLASSES, names_of_classes
-from mmagic_adm.checkpoints.zoo import find_config, model_names
+from mmagic_adm.checkpoints.zoo import find_config
+from mmagic_adm.configs import model_names
 from mmagic_adm.files.download import BUNDLED
 from mmagic_adm.models import (
     AblatedDiffusionModel,

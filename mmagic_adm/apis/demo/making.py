@@ -18,7 +18,7 @@ from mmagic_adm.apis.sampling import sample_in_batches, scheduler_config
 from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.models.sampling import Step
 
-# As `sample` and tools/sample.py have it, so that they give the same to the last bit.
+# As `sample` and mmagic-adm sample have it, so that they give the same to the last bit.
 BATCH_SIZE = 8
 
 

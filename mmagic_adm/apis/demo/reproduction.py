@@ -74,7 +74,7 @@ def as_command(
         scales: The scales of a sweep.
         every: Every so many steps were kept as a trajectory.
     """
-    words = [f'python tools/sample.py {shlex.quote(order.model)}', *_options(order)]
+    words = [f'mmagic-adm sample {shlex.quote(order.model)}', *_options(order)]
     if device is not None:
         words.append(f'--device {shlex.quote(device)}')
     if every is not None:

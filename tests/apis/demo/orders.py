@@ -1,9 +1,6 @@
-"""Orders of a few quick digits, and the tool that repeats them."""
-
-import importlib.util
+"""Orders of a few quick digits."""
 
 from mmagic_adm.apis.demo.order import read_order
-from tests.reference import REPOSITORY
 
 DIGITS = 'adm-g_ddim25_digits-16x16'
 
@@ -27,12 +24,3 @@ def fields(**changes) -> list:
 
 def order(**changes):
     return read_order(*fields(**changes))
-
-
-def load_tool(name: str):
-    """A file of tools/ as a module."""
-    path = REPOSITORY / 'tools' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(f'tools_{name}', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -11,7 +11,8 @@ from mmagic_adm.apis.demo.making import make
 from mmagic_adm.apis.demo.reproduction import as_command, as_python
 from mmagic_adm.apis.demo.shelf import Shelf
 from mmagic_adm.files.pictures import as_array, as_pictures
-from tests.apis.demo.orders import load_tool, order
+from tests.apis.demo.orders import order
+from tests.commands.running import succeed
 
 CFG, PLAIN = 'adm-cfg_ddim25_digits-16x16', 'adm_ddim25_digits-16x16'
 
@@ -41,11 +42,6 @@ def asked(request):
     return ORDERS[request.param]
 
 
-@pytest.fixture(scope='module')
-def tool():
-    return load_tool('sample')
-
-
 def pixels(samples):
     return as_array([each.picture for each in samples])
 
@@ -60,10 +56,10 @@ def run_python(text):
     return names
 
 
-def run_command(tool, text, folder):
-    program, path, *words = shlex.split(text.replace('\\\n', ' '))
-    assert (program, path) == ('python', 'tools/sample.py')
-    tool.main(tool.parse().parse_args(words))
+def run_command(text, folder):
+    program, *words = shlex.split(text.replace('\\\n', ' '))
+    assert program == 'mmagic-adm'
+    succeed(*words)
     with np.load(folder / 'samples.npz') as file:
         return file['arr_0'], file['arr_1']
 
@@ -73,15 +69,15 @@ def test_python_makes_the_same_pixels(shelf, asked):
     assert np.array_equal(as_array(as_pictures(samples)), pixels(seen(shelf, asked).samples))
 
 
-def test_the_command_makes_the_same_pixels(shelf, asked, tool, tmp_path):
+def test_the_command_makes_the_same_pixels(shelf, asked, tmp_path):
     folder = tmp_path / 'out'
-    images, labels = run_command(tool, as_command(asked, str(folder), 'cpu'), folder)
+    images, labels = run_command(as_command(asked, str(folder), 'cpu'), folder)
     made = seen(shelf, asked).samples
     assert np.array_equal(images, pixels(made))
     assert labels.tolist() == [each.label for each in made]
 
 
-def test_a_sweep_is_repeated_at_every_scale(shelf, tool, tmp_path):
+def test_a_sweep_is_repeated_at_every_scale(shelf, tmp_path):
     asked, scales = order(interval='500-1000'), [0, 0.5, 4]
     made = seen(shelf, asked, scales=scales)
     expected = pixels(made.samples).reshape(3, 2, 16, 16, 1)
@@ -93,18 +89,18 @@ def test_a_sweep_is_repeated_at_every_scale(shelf, tool, tmp_path):
     assert (first, last) == ('for scale in 0 0.5 4; do', 'done')
     for scale, wanted in zip(scales, expected, strict=True):
         text = '\n'.join(body).replace('$scale', str(scale))
-        images, _ = run_command(tool, text, tmp_path / f'scale-{scale}')
+        images, _ = run_command(text, tmp_path / f'scale-{scale}')
         assert np.array_equal(images, wanted)
 
 
-def test_a_trajectory_is_repeated(shelf, tool, tmp_path):
+def test_a_trajectory_is_repeated(shelf, tmp_path):
     asked = order(classes=[3], scheduler='ddpm', steps=5)
     made = seen(shelf, asked, every=2)
     names = run_python(as_python(asked, 'cpu', every=2))
     assert np.array_equal(as_array(as_pictures(names['samples'])), pixels(made.samples))
     assert np.array_equal(names['trajectory']['pred_x0'], made.trajectory['pred_x0'])
     folder = tmp_path / 'out'
-    images, _ = run_command(tool, as_command(asked, str(folder), 'cpu', every=2), folder)
+    images, _ = run_command(as_command(asked, str(folder), 'cpu', every=2), folder)
     assert np.array_equal(images, pixels(made.samples))
     assert (folder / '000000_trajectory.gif').is_file()
 

@@ -53,7 +53,7 @@ def test_samples_come_with_captions_files_and_code(runs, panes, tmp_path):
     assert images(shown, pane).shape == (2, 16, 16, 1)
     assert str(tmp_path) in shown[pane.npz]
     assert 'init_model' in shown[pane.python]
-    assert 'tools/sample.py' in shown[pane.command]
+    assert 'mmagic-adm sample' in shown[pane.command]
 
 
 def test_a_sweep_has_a_row_for_each_class(runs, panes):

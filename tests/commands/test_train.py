@@ -1,4 +1,4 @@
-"""tools/train.py and the scripts around it, as they are called from a shell."""
+"""``mmagic-adm train`` and the scripts around it, as they are called from a shell."""
 
 import os
 import subprocess
@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 from mmagic_adm.checkpoints import load_network, read_checkpoint
 from mmagic_adm.networks import ADMUNet
+from tests.commands.running import TOOLS, fail, succeed
 from tests.engine.training import UNET, training_config
 from tests.reference import REPOSITORY
 from tests.tiny import UNET as RGB_UNET
-from tests.tools.running import TOOLS, fail, succeed
 
 FINETUNE = REPOSITORY / 'configs' / 'guided_diffusion' / 'finetune_1xb4_image-folder-256x256.py'
 
@@ -34,32 +34,32 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('train')
     config = dump(training_config(folder, experiment_name='tool'), folder / 'tiny.py')
     stopped = 'train_cfg.max_iters=2'
-    succeed('train.py', config, '--work-dir', folder / 'work', '--cfg-options', stopped)
+    succeed('train', config, '--work-dir', folder / 'work', '--cfg-options', stopped)
     return config, folder / 'work'
 
 
 def test_a_training_that_is_there_is_not_written_over(trained):
     config, work_dir = trained
-    message = fail('train.py', config, '--work-dir', work_dir)
+    message = fail('train', config, '--work-dir', work_dir)
     assert 'has a training that got to iter_2.pth: --resume goes on' in message
 
 
 def test_resume_goes_on_to_the_end(trained):
     config, work_dir = trained
-    printed = succeed('train.py', config, '--work-dir', work_dir, '--resume')
+    printed = succeed('train', config, '--work-dir', work_dir, '--resume')
     assert printed == f'{work_dir / "iter_6.pth"}\n'
     assert (work_dir / 'iter_6.pth').is_file()
 
 
 def test_there_may_be_nothing_to_resume(trained, tmp_path):
     assert f'nothing to resume in {tmp_path}' in fail(
-        'train.py', trained[0], '--work-dir', tmp_path, '--resume'
+        'train', trained[0], '--work-dir', tmp_path, '--resume'
     )
 
 
 def test_a_config_without_training_is_refused():
     assert 'has no training: train_dataloader, train_cfg' in fail(
-        'train.py', 'adm_ddim250_8xb32_imagenet-64x64'
+        'train', 'adm_ddim250_8xb32_imagenet-64x64'
     )
 
 
@@ -68,7 +68,7 @@ def test_an_empty_folder_is_refused_before_anything_is_made(trained, tmp_path):
     config.train_dataloader.dataset.dataset = dict(type='ImageFolder', data_root=str(tmp_path))
     path = dump(config, tmp_path / 'empty.py')
     assert f'there are no images in {tmp_path}' in fail(
-        'train.py', path, '--work-dir', tmp_path / 'work'
+        'train', path, '--work-dir', tmp_path / 'work'
     )
 
 
@@ -76,8 +76,8 @@ def test_a_trained_network_goes_to_the_original_layout_and_back(trained, tmp_pat
     _, work_dir = trained
     checkpoint = max(work_dir.glob('iter_*.pth'))
     original, back = tmp_path / 'original.pt', tmp_path / 'back.safetensors'
-    succeed('convert.py', checkpoint, original, '--to', 'openai', '--prefix', 'unet')
-    succeed('convert.py', original, back, '--to', 'safetensors')
+    succeed('convert', checkpoint, original, '--to', 'openai', '--prefix', 'unet')
+    succeed('convert', original, back, '--to', 'safetensors')
     averaged = torch.load(checkpoint, weights_only=False)['state_dict']
     plain, network = torch.load(original), ADMUNet(**{k: v for k, v in UNET.items() if k != 'type'})
     assert plain.keys() == network.state_dict().keys()
@@ -89,11 +89,11 @@ def test_a_trained_network_goes_to_the_original_layout_and_back(trained, tmp_pat
 
 def test_a_published_network_has_the_averaged_weights_in_half_precision(trained, tmp_path):
     checkpoint, out = max(trained[1].glob('iter_*.pth')), tmp_path / 'unet.safetensors'
-    succeed('publish.py', checkpoint, out)
+    succeed('publish', checkpoint, out)
     averaged = read_checkpoint(checkpoint).state_dict
     for key, tensor in load_file(out).items():
         assert torch.equal(tensor, averaged[key].half())
-    assert 'exists' in fail('publish.py', checkpoint, out)
+    assert 'exists' in fail('publish', checkpoint, out)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_fine_tuning_starts_from_released_weights_with_classes_of_ones_own(my_im
     config.train_cfg.max_iters = 16
     config.default_hooks.checkpoint.interval = 16
     path = dump(config, tmp_path / 'mine.py')
-    succeed('train.py', path, '--work-dir', tmp_path / 'work')
+    succeed('train', path, '--work-dir', tmp_path / 'work')
 
     tuned = read_checkpoint(tmp_path / 'work' / 'iter_16.pth', ema=False).state_dict
     assert tuned['label_emb.weight'].shape == (3, released['label_emb.weight'].shape[1])
@@ -153,7 +153,7 @@ def test_another_scope_that_is_in_force_does_not_matter(tmp_path):
     config = dump(training_config(tmp_path, experiment_name='scope'), tmp_path / 'tiny.py')
     with DefaultScope.overwrite_default_scope('mmengine'):
         unknown = '--cfg-options', 'runner_type=Marathon'
-        message = fail('train.py', config, '--work-dir', tmp_path / 'none', *unknown)
+        message = fail('train', config, '--work-dir', tmp_path / 'none', *unknown)
         assert "runner_type 'Marathon' is not known" in message
         short = '--cfg-options', 'train_cfg.max_iters=1'
-        succeed('train.py', config, '--work-dir', tmp_path / 'work', *short)
+        succeed('train', config, '--work-dir', tmp_path / 'work', *short)

@@ -1,4 +1,4 @@
-"""tools/sweep.py, as it is called from a shell."""
+"""``mmagic-adm sweep``, as it is called from a shell."""
 
 import json
 
@@ -8,9 +8,9 @@ from PIL import Image
 
 from mmagic_adm.checkpoints import write_checkpoint
 from mmagic_adm.evaluation import write_batch
+from tests.commands.running import fail, succeed
 from tests.evaluation.tiny import TINY, blocky_images
 from tests.tiny import CLASSIFIER, build_model, model_config
-from tests.tools.running import fail, succeed
 
 FIGURES = ['scale', 'Accuracy top-1', 'FID', 'Precision', 'Recall', 'ms per step']
 
@@ -43,7 +43,7 @@ def small(files):
     def small(model, *options):
         weights = files / 'tiny-g.safetensors'
         shared = ['--checkpoint', weights, '--num-samples', '12', '--device', 'cpu']
-        return ['sweep.py', files / model, *shared, *options]
+        return ['sweep', files / model, *shared, *options]
 
     return small
 
@@ -103,7 +103,7 @@ def test_a_larger_scale_trades_diversity_for_fidelity(tmp_path):
     """On the bundled digits, as on ImageNet (ADM, figure 4)."""
     out = tmp_path / 'out'
     succeed(
-        'sweep.py', 'adm-g_ddim25_digits-16x16', '--scales', '0,1,8', '--num-samples', 300,
+        'sweep', 'adm-g_ddim25_digits-16x16', '--scales', '0,1,8', '--num-samples', 300,
         '--batch-size', 100, '--device', 'cpu', '--out', out,
     )  # fmt: skip
     for name in ('Accuracy top-1', 'Precision'):

@@ -7,8 +7,8 @@ import torch
 
 from mmagic_adm.checkpoints import config_from_checkpoint, read_checkpoint
 from mmagic_adm.checkpoints.parts import mmagic_name
+from tests.commands.running import TOOLS, fail, run_here, succeed
 from tests.reference import REPOSITORY, load_golden, weight_from_name
-from tests.tools.running import TOOLS, fail, run_here, succeed
 
 SCRIPT = TOOLS / 'convert.py'
 
@@ -46,7 +46,7 @@ def test_a_file_goes_through_every_layout_unchanged(tmp_path, unet_file, unet_st
     chain = [unet_file, tmp_path / 'a.pth', tmp_path / 'b.safetensors', tmp_path / 'c.pt']
     layouts = ['mmagic', 'safetensors', 'openai']
     for source, target, layout in zip(chain[:-1], chain[1:], layouts, strict=True):
-        assert succeed('convert.py', source, target, '--to', layout) == f'{target}\n'
+        assert succeed('convert', source, target, '--to', layout) == f'{target}\n'
         assert read_checkpoint(target).layout == layout
     _assert_same(torch.load(chain[-1]), unet_state)
     # It still knows where it is from, up to where the layout has no place for that.
@@ -55,7 +55,7 @@ def test_a_file_goes_through_every_layout_unchanged(tmp_path, unet_file, unet_st
 
 def test_a_part_is_taken_by_prefix(tmp_path, combined_file, unet_state):
     target = tmp_path / 'out.pt'
-    done = run_here('convert.py', combined_file, target, '--to', 'openai', '--prefix', 'unet')
+    done = run_here('convert', combined_file, target, '--to', 'openai', '--prefix', 'unet')
     assert (done.returncode, done.stdout) == (0, f'{target}\n')
     _assert_same(torch.load(target), unet_state)
     assert f'{len(unet_state)} tensors of unet, layout openai\n' in done.stderr
@@ -68,7 +68,7 @@ def test_averaged_or_trained_weights_can_be_chosen(tmp_path, unet_state):
     torch.save(dict(state_dict=averaged, ema_state_dict=trained), tmp_path / 'iter_1.pth')
     for options, added in ((), 0), (('--no-ema',), 1):
         target = tmp_path / f'{added}.pt'
-        succeed('convert.py', tmp_path / 'iter_1.pth', target, '--to', 'openai', *options)
+        succeed('convert', tmp_path / 'iter_1.pth', target, '--to', 'openai', *options)
         _assert_same(torch.load(target), {key: t + added for key, t in unet_state.items()})
 
 
@@ -77,12 +77,12 @@ def test_what_a_file_records_of_itself_goes_with_it(tmp_path, unet_state):
     state = {f'unet.{key}': tensor for key, tensor in unet_state.items()}
     torch.save(dict(state_dict=state, meta=dict(cfg=text)), tmp_path / 'iter_1.pth')
     target = tmp_path / 'net.safetensors'
-    succeed('convert.py', tmp_path / 'iter_1.pth', target, '--to', 'safetensors')
+    succeed('convert', tmp_path / 'iter_1.pth', target, '--to', 'safetensors')
     assert config_from_checkpoint(target).config['unet']['dropout'] == 0.4
 
 
 def test_inspect_prints_the_config_and_how_sure_it_is(unet_file):
-    done = run_here('convert.py', '--inspect', unet_file)
+    done = run_here('convert', '--inspect', unet_file)
     assert done == (0, f'{config_from_checkpoint(unet_file)}\n', '')
 
 
@@ -90,9 +90,9 @@ def test_an_existing_file_stays_unless_told(tmp_path, unet_file):
     target = tmp_path / 'out.pth'
     target.write_text('precious')
     command = [unet_file, target, '--to', 'mmagic']
-    assert '--overwrite' in fail('convert.py', *command)
+    assert '--overwrite' in fail('convert', *command)
     assert target.read_text() == 'precious'
-    succeed('convert.py', *command, '--overwrite')
+    succeed('convert', *command, '--overwrite')
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_errors_are_one_line_and_no_output(
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'page.pth').write_text('<html>')
     named = [argument.format(folder=tmp_path) for argument in arguments]
-    assert complaint in fail('convert.py', *named)
+    assert complaint in fail('convert', *named)
     assert not (tmp_path / 'out.pt').exists()
 
 
@@ -126,7 +126,7 @@ def test_errors_are_one_line_and_no_output(
     ],
 )
 def test_a_wrong_command_line_exits_with_two(arguments):
-    assert run_here('convert.py', *arguments).returncode == 2
+    assert run_here('convert', *arguments).returncode == 2
 
 
 def _run(*command, cwd):

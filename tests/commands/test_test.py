@@ -1,4 +1,4 @@
-"""tools/test.py and the scripts around it, as they are called from a shell."""
+"""``mmagic-adm test`` and the scripts around it, as they are called from a shell."""
 
 import json
 import os
@@ -14,10 +14,10 @@ import torch
 from mmengine.config import Config
 
 from mmagic_adm.evaluation import write_batch
+from tests.commands.running import TOOLS, fail, succeed
 from tests.evaluation.tiny import TINY, blocky_images
 from tests.reference import REPOSITORY
 from tests.tiny import build_model, model_config
-from tests.tools.running import TOOLS, fail, succeed
 
 COUNT = 14
 
@@ -91,7 +91,7 @@ def test_it_prints_the_figures_and_writes_them_where_it_is_told(run_arguments, t
     out = tmp_path / 'figures.json'
     options = ['--cfg-options', 'test_dataloader.dataset.num_samples=5']
     options += ['--work-dir', tmp_path / 'work', '--out', out]
-    printed = succeed('test.py', *run_arguments, *options)
+    printed = succeed('test', *run_arguments, *options)
     figures = json.loads(out.read_text())
     assert printed.splitlines() == [f'{name}: {value}' for name, value in figures.items()]
     assert list(figures) == ['Inception Score', 'FID', 'Precision', 'Recall']
@@ -101,7 +101,7 @@ def test_it_prints_the_figures_and_writes_them_where_it_is_told(run_arguments, t
 def test_another_sampler_takes_as_many_steps_as_it_is_told(run_arguments, tmp_path):
     few = ['--cfg-options', 'test_dataloader.dataset.num_samples=5']
     solver = ['--scheduler', 'dpmsolver++', '--steps', '3']
-    arguments = ['test.py', *run_arguments, *few, '--work-dir', tmp_path / 'work']
+    arguments = ['test', *run_arguments, *few, '--work-dir', tmp_path / 'work']
     succeed(*arguments, *solver)
     with np.load(tmp_path / 'work' / 'samples_5x8x8x3.npz') as arrays:
         images, labels = arrays['arr_0'], arrays['arr_1']
@@ -118,7 +118,7 @@ def test_another_sampler_takes_as_many_steps_as_it_is_told(run_arguments, tmp_pa
 
 def test_the_work_directory_is_named_after_the_config(run_arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    succeed('test.py', *run_arguments, '--cfg-options', 'test_dataloader.dataset.num_samples=4')
+    succeed('test', *run_arguments, '--cfg-options', 'test_dataloader.dataset.num_samples=4')
     assert (tmp_path / 'work_dirs' / 'tiny' / 'figures.json').is_file()
 
 
@@ -133,7 +133,7 @@ def test_the_work_directory_is_named_after_the_config(run_arguments, tmp_path, m
     ],
 )
 def test_bad_input_ends_in_one_line(options, message, run_arguments, tmp_path):
-    line = fail('test.py', *run_arguments, '--work-dir', tmp_path / 'work', *options)
+    line = fail('test', *run_arguments, '--work-dir', tmp_path / 'work', *options)
     assert re.search(message, line)
 
 
@@ -141,7 +141,7 @@ def test_files_that_are_there_are_not_written_over_unasked(run_arguments, tmp_pa
     out = tmp_path / 'figures.json'
     out.write_text('mine')
     options = ['--cfg-options', 'test_dataloader.dataset.num_samples=5']
-    arguments = ['test.py', *run_arguments, '--work-dir', tmp_path / 'work', '--out', out, *options]
+    arguments = ['test', *run_arguments, '--work-dir', tmp_path / 'work', '--out', out, *options]
     assert 'figures.json exists' in fail(*arguments)
     assert out.read_text() == 'mine'
     assert not (tmp_path / 'work').exists()
@@ -152,12 +152,12 @@ def test_files_that_are_there_are_not_written_over_unasked(run_arguments, tmp_pa
 def test_a_config_without_evaluation_says_so(run_arguments, tmp_path):
     path = tmp_path / 'bare.py'
     Config(dict(model=model_config())).dump(path)
-    assert 'bare.py has no evaluation' in fail('test.py', path, run_arguments[1])
+    assert 'bare.py has no evaluation' in fail('test', path, run_arguments[1])
 
 
 @pytest.mark.slow
 def test_two_processes_make_what_one_makes(run_arguments, tmp_path):
-    succeed('test.py', *run_arguments, '--work-dir', tmp_path / 'one')
+    succeed('test', *run_arguments, '--work-dir', tmp_path / 'one')
     result = in_shell(
         TOOLS / 'dist_test.sh', *run_arguments, 2, '--work-dir', tmp_path / 'two'
     )  # fmt: skip
@@ -168,12 +168,12 @@ def test_two_processes_make_what_one_makes(run_arguments, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('processes', [1, 2])
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(run_arguments, processes, tmp_path):
-    succeed('test.py', *run_arguments, '--work-dir', tmp_path / 'whole')
+    succeed('test', *run_arguments, '--work-dir', tmp_path / 'whole')
 
     work = tmp_path / 'killed'
     steps = ['--cfg-options', 'model.num_inference_steps=20']
     process = subprocess.Popen(
-        [sys.executable, TOOLS / 'test.py', *run_arguments, '--work-dir', work, *steps],
+        [sys.executable, '-m', 'mmagic_adm', 'test', *run_arguments, '--work-dir', work, *steps],
         env=shell_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

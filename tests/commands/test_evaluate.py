@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mmagic_adm.evaluation import evaluate, write_batch
+from tests.commands.running import fail, succeed
 from tests.evaluation.tiny import TINY, blocky_images
-from tests.tools.running import fail, succeed
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def features(tmp_path):
 
 
 def test_it_prints_a_figure_a_line(batches, features):
-    printed = succeed('evaluate.py', *batches, '--features', features).splitlines()
+    printed = succeed('evaluate', *batches, '--features', features).splitlines()
     expected = evaluate(*batches, TINY)
     assert printed == [f'{name}: {value}' for name, value in expected.items()]
     assert printed[0].startswith('Inception Score: ')
@@ -33,23 +33,23 @@ def test_it_prints_a_figure_a_line(batches, features):
 def test_figures_are_written_as_json_and_never_over_a_file_unasked(batches, features, tmp_path):
     out = tmp_path / 'new' / 'figures.json'
     arguments = [*batches, '--features', features, '--out', out]
-    succeed('evaluate.py', *arguments)
+    succeed('evaluate', *arguments)
     assert json.loads(out.read_text()) == pytest.approx(evaluate(*batches, TINY))
     out.write_text('mine')
-    refusal = fail('evaluate.py', *arguments)
+    refusal = fail('evaluate', *arguments)
     assert 'figures.json exists; choose another --out, or --overwrite' in refusal
     assert out.read_text() == 'mine'
-    succeed('evaluate.py', *arguments, '--overwrite')
+    succeed('evaluate', *arguments, '--overwrite')
     assert json.loads(out.read_text()) == pytest.approx(evaluate(*batches, TINY))
 
 
 def test_bad_input_ends_in_one_line(batches, features, tmp_path):
     np.savez(tmp_path / 'float.npz', np.zeros((4, 8, 8, 3)))
-    line = fail('evaluate.py', batches[0], tmp_path / 'float.npz', '--features', features)
+    line = fail('evaluate', batches[0], tmp_path / 'float.npz', '--features', features)
     assert 'float.npz: arr_0 is float64' in line
 
 
 def test_weights_that_are_not_the_inceptions_are_named(batches, tmp_path):
     torch.save({'weight': torch.zeros(1)}, tmp_path / 'other.pth')
-    line = fail('evaluate.py', *batches, '--inception', tmp_path / 'other.pth')
+    line = fail('evaluate', *batches, '--inception', tmp_path / 'other.pth')
     assert 'other.pth does not hold the weights' in line

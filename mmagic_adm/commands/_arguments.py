@@ -1,37 +1,18 @@
-"""The manners that the command-line tools share.
-
-A tool is a parser, with an example in its help, and a function; :func:`run_tool` does the rest.
-
-- Results go to stdout, one a line, and nothing else does: they are what the function gives. What it
-  or a library prints meanwhile goes to stderr, beside progress bars and logs.
-- An error is one line that says what to do; ``--debug`` shows where it comes from.
-- :data:`EXIT_CODES` are the same everywhere.
-- Colours are for terminals, and for those who have not set ``NO_COLOR``.
-- A file that is there stays as it is, unless ``--overwrite`` is given.
-"""
+"""The arguments that several commands take, and what they make of them."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import inspect
-import logging
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from mmengine.config import Config, DictAction
-from mmengine.logging import MMLogger
 from mmengine.runner import FlexibleRunner, Runner
 
 from mmagic_adm.apis.models import changed_config
-from mmagic_adm.apis.sampling import is_out_of_memory, scheduler_config
+from mmagic_adm.apis.sampling import scheduler_config
 from mmagic_adm.registry import SCOPE
-from mmagic_adm.version import __version__
-
-EXIT_CODES = {0: 'done', 1: 'an error', 2: 'wrong usage', 130: 'stopped by ctrl-C'}
 
 RUN_PARTS = frozenset(
     name
@@ -41,80 +22,9 @@ RUN_PARTS = frozenset(
 )
 """What MMEngine's runners read of their config."""
 
-# What the package raises; its messages say what to do. Anything else was not foreseen.
-_FORESEEN = (ValueError, RuntimeError, ArithmeticError, ImportError, OSError)
-
-
-def tool_parser(description: str | None, examples: str) -> argparse.ArgumentParser:
-    """A parser whose help begins with what the tool does, and ends in examples."""
-    return argparse.ArgumentParser(
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def run_tool(
-    parser: argparse.ArgumentParser,
-    main: Callable[[argparse.Namespace], Iterable[object] | None],
-    argv: Sequence[str] | None = None,
-) -> int:
-    """Parses the arguments and runs a tool.
-
-    Args:
-        parser: The tool's arguments.
-        main: The tool; gives the lines of its results, all at once or as they come. It raises
-            ``argparse.ArgumentError(None, ...)`` for arguments that do not go together, and
-            ``KeyboardInterrupt('...')`` to say how to go on after ctrl-C.
-        argv: Arguments in place of the command line's.
-
-    Returns:
-        The exit code; see :data:`EXIT_CODES`.
-
-    Raises:
-        SystemExit: The command line cannot be read, or asks for the help.
-    """
-    parser.add_argument('--debug', action='store_true', help='show where an error comes from')
-    parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
-    codes = ', '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())
-    parser.epilog = f'{(parser.epilog or "").rstrip()}\n\nexit codes: {codes}'
-    arguments = parser.parse_args(argv)
-    try:
-        with _only_results_on_stdout() as stdout:
-            for line in main(arguments) or ():
-                _write(stdout, line)
-    except KeyboardInterrupt as stopped:
-        sys.stderr.write(f'{parser.prog}: {str(stopped) or "interrupted"}\n')
-        return 130
-    except argparse.ArgumentError as error:
-        parser.error(str(error))
-    except Exception as error:
-        if arguments.debug:
-            raise
-        sys.stderr.write(f'{parser.prog}: {in_one_line(error)}\n')
-        return 1
-    return 0
-
-
-def in_one_line(error: Exception) -> str:
-    """What an error says, and what to do about it, in one line."""
-    # A KeyError puts quotes around what it says.
-    said = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f'{error.filename}: {error.strerror}'
-    if isinstance(error, RuntimeError) and is_out_of_memory(error):
-        return (
-            f"{said} Take fewer images at a time: --batch-size, or batch_size of the config's "
-            'data loader'
-        )
-    if said and isinstance(error, _FORESEEN):
-        return said
-    what = f'{type(error).__name__}: {said}' if said else type(error).__name__
-    return f'{what} (--debug shows where it comes from)'
-
 
 def add_sampling_arguments(parser: argparse.ArgumentParser, batch_size: int, out: str) -> None:
-    """The arguments of a tool that samples into a folder."""
+    """The arguments of a command that samples into a folder."""
     parser.add_argument('model', help='name of a config, or path of a config file')
     parser.add_argument('--checkpoint', help='weights of the model, path or URL')
     parser.add_argument('--classifier-checkpoint', help='weights of its classifier, path or URL')
@@ -184,6 +94,8 @@ def add_run_arguments(parser: argparse.ArgumentParser, results: str, example: st
         default='none',
         help='what started the processes, where there are several (default: none)',
     )
+    # torch.distributed.launch, by which mim starts processes, says so what LOCAL_RANK says too.
+    parser.add_argument('--local-rank', '--local_rank', help=argparse.SUPPRESS)
 
 
 def run_config(arguments: argparse.Namespace, own_part: str) -> Config:
@@ -191,7 +103,7 @@ def run_config(arguments: argparse.Namespace, own_part: str) -> Config:
 
     Args:
         arguments: Those of :func:`add_run_arguments`.
-        own_part: What the tool reads of a config besides the runner.
+        own_part: What the command reads of a config besides the runner.
     """
     config = changed_config(arguments.config, arguments.cfg_options, RUN_PARTS | {own_part})
     config.setdefault('default_scope', SCOPE)
@@ -243,24 +155,3 @@ class _ConfigOptions(DictAction):
             raise argparse.ArgumentError(
                 self, f'every change is KEY=VALUE, with its brackets closed: {" ".join(values)}'
             ) from None
-
-
-@contextlib.contextmanager
-def _only_results_on_stdout() -> Iterator[TextIO]:
-    """Gives stdout, while all that is printed and logged goes to stderr."""
-    results = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):
-        # Loggers that are made from here on find stderr by themselves; this one may be older.
-        for handler in MMLogger.get_current_instance().handlers:
-            if type(handler) is logging.StreamHandler:
-                handler.stream = sys.stderr
-        yield results
-
-
-def _write(stdout: TextIO, line: object) -> None:
-    try:
-        stdout.write(f'{line}\n')
-        stdout.flush()
-    except BrokenPipeError:
-        # Who read the results has seen enough; the work goes on.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())

@@ -1,9 +1,10 @@
-"""Manners that all tools have alike. Whatever is in tools/ is held to them."""
+"""Manners that all commands have alike, and all scripts in tools/."""
 
 import argparse
 import logging
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -12,83 +13,130 @@ import pytest
 import torch
 from mmengine.logging import MMLogger, print_log
 
-from mmagic_adm.apis.command_line import EXIT_CODES, in_one_line, run_tool
 from mmagic_adm.apis.models import changed_config
+from mmagic_adm.commands import all_parser, parser_of
+from mmagic_adm.commands._manners import EXIT_CODES, command_parser, in_one_line, run_command
 from mmagic_adm.version import __version__
+from tests.commands.running import COMMANDS, TOOLS, examples_of, fail, run_here, succeed
 from tests.reference import REPOSITORY
 from tests.tiny import build_model
-from tests.tools.running import TOOLS, examples_of, fail, parser_of, run_here, succeed
 
-PYTHON_TOOLS = sorted(path.name for path in TOOLS.glob('*.py'))
 # A name that begins with an underscore is of what the others source.
 SCRIPTS = sorted(path.name for path in TOOLS.glob('[!_]*.sh'))
-EVERY_TOOL = pytest.mark.parametrize('tool', PYTHON_TOOLS)
+EVERY_COMMAND = pytest.mark.parametrize('command', COMMANDS)
 EVERY_SCRIPT = pytest.mark.parametrize('script', SCRIPTS)
 
 
-@pytest.mark.parametrize('tool', PYTHON_TOOLS + SCRIPTS)
-def test_it_runs_by_its_name(tool):
-    assert os.access(TOOLS / tool, os.X_OK)
-    interpreter = 'python' if tool in PYTHON_TOOLS else 'bash'
-    assert (TOOLS / tool).read_text().startswith(f'#!/usr/bin/env {interpreter}\n')
+def light_run(*arguments):
+    """What a new process prints, and what of the slow packages it has imported then."""
+    code = (
+        'import sys\n'
+        'from mmagic_adm.commands import main\n'
+        'try: main(sys.argv[1:])\n'
+        'except SystemExit: pass\n'
+        "print({'torch', 'mmengine', 'mmcv', 'mmagic', 'matplotlib'} & sys.modules.keys())"
+    )
+    *printed, imported = in_shell(sys.executable, '-c', code, *arguments).stdout.splitlines()
+    return printed, imported
 
 
-class TestEveryTool:
-    @EVERY_TOOL
-    def test_help_teaches_with_an_example(self, tool):
-        ended = run_here(tool, '--help')
+class TestTheCommandItself:
+    def test_help_says_what_each_does_and_imports_nothing_slow(self):
+        printed, imported = light_run('--help')
+        about = dict(re.findall(r'^  (\w+) {2,}([A-Z].*)$', '\n'.join(printed), re.M))
+        assert about == {name: parser_of(name).description for name in COMMANDS}
+        assert all(len(line) <= 100 for line in printed)
+        assert imported == 'set()'
+
+    def test_names_are_listed_and_nothing_slow_is_imported(self):
+        printed, imported = light_run('list', 'adm-g_ddim25_d*')
+        assert (printed, imported) == (['adm-g_ddim25_digits-16x16'], 'set()')
+
+    def test_its_examples_begin_as_commands_do(self):
+        examples = re.findall(r'^  mmagic-adm (\w+)', all_parser().epilog, re.M)
+        assert examples
+        assert set(examples) <= set(COMMANDS)
+
+    @pytest.mark.parametrize('arguments', [[], ['sampel'], ['--no-such-option']])
+    def test_wrong_usage_is_2(self, arguments):
+        ended = run_here(*arguments)
+        assert (ended.returncode, ended.stdout) == (2, '')
+        assert ended.stderr.splitlines()[-1].startswith('mmagic-adm: error: ')
+
+    def test_it_tells_its_version(self):
+        assert run_here('--version') == (0, f'mmagic-adm {__version__}\n', '')
+
+    @pytest.mark.parametrize('script', sorted(TOOLS.glob('*.py')), ids=lambda path: path.stem)
+    def test_a_script_of_that_name_is_the_same(self, script, monkeypatch, capsys):
+        monkeypatch.setattr(sys, 'argv', [str(script), '--version'])
+        with pytest.raises(SystemExit):
+            runpy.run_path(str(script), run_name='__main__')
+        assert capsys.readouterr().out == f'mmagic-adm {script.stem} {__version__}\n'
+
+
+@pytest.mark.parametrize('path', [*TOOLS.glob('*.py'), *TOOLS.glob('[!_]*.sh')])
+def test_a_script_runs_by_its_name(path):
+    interpreter = 'python' if path.suffix == '.py' else 'bash'
+    assert os.access(path, os.X_OK)
+    assert path.read_text().startswith(f'#!/usr/bin/env {interpreter}\n')
+
+
+class TestEveryCommand:
+    @EVERY_COMMAND
+    def test_help_teaches_with_an_example(self, command):
+        ended = run_here(command, '--help')
         assert (ended.returncode, ended.stderr) == (0, '')
-        assert f'\n  python tools/{tool} ' in ended.stdout
+        assert f'\n  mmagic-adm {command} ' in ended.stdout
         assert '--debug' in ended.stdout
         assert 'exit codes: 0 done, 1 an error, 2 wrong usage, 130 stopped' in ended.stdout
         assert all(len(line) <= 100 for line in ended.stdout.splitlines() if 'usage' not in line)
 
-    @EVERY_TOOL
-    def test_the_examples_in_the_help_can_be_parsed(self, tool):
-        assert examples_of(tool)
-        for arguments in examples_of(tool):
-            parser_of(tool).parse_args(arguments)
+    @EVERY_COMMAND
+    def test_the_examples_in_the_help_can_be_parsed(self, command):
+        assert examples_of(command)
+        for arguments in examples_of(command):
+            parser_of(command).parse_args(arguments)
 
-    @EVERY_TOOL
-    def test_every_argument_is_explained(self, tool):
-        assert all(action.help for action in parser_of(tool)._actions)
+    @EVERY_COMMAND
+    def test_every_argument_is_explained(self, command):
+        assert all(action.help for action in parser_of(command)._actions)
 
-    @EVERY_TOOL
-    def test_a_file_or_folder_that_is_named_can_be_overwritten_by_option_alone(self, tool):
-        parsed = vars(parser_of(tool).parse_args(examples_of(tool)[0]))
+    @EVERY_COMMAND
+    def test_a_file_or_folder_that_is_named_can_be_overwritten_by_option_alone(self, command):
+        parsed = vars(parser_of(command).parse_args(examples_of(command)[0]))
         if {'out', 'output'} & parsed.keys():
             assert parsed['overwrite'] is False
 
-    @EVERY_TOOL
-    def test_it_tells_its_version(self, tool):
-        assert run_here(tool, '--version') == (0, f'{tool} {__version__}\n', '')
+    @EVERY_COMMAND
+    def test_it_tells_its_version(self, command):
+        assert run_here(command, '--version') == (0, f'mmagic-adm {command} {__version__}\n', '')
 
-    @EVERY_TOOL
-    def test_wrong_usage_is_2(self, tool):
-        ended = run_here(tool, '--no-such-option')
+    @EVERY_COMMAND
+    def test_wrong_usage_is_2(self, command):
+        ended = run_here(command, '--no-such-option')
         assert (ended.returncode, ended.stdout) == (2, '')
-        assert ended.stderr.splitlines()[-1].startswith(f'{tool}: error: ')
+        assert ended.stderr.splitlines()[-1].startswith(f'mmagic-adm {command}: error: ')
 
-    @EVERY_TOOL
-    def test_an_error_is_1_and_a_line_and_changes_nothing(self, tool, tmp_path, monkeypatch):
-        arguments = about_nothing(tool)
+    @EVERY_COMMAND
+    def test_an_error_is_1_and_a_line_and_changes_nothing(self, command, tmp_path, monkeypatch):
+        arguments = about_nothing(command)
         monkeypatch.chdir(tmp_path)
-        line = fail(tool, *arguments)
+        line = fail(command, *arguments)
         assert 'no-such-thing' in line
-        assert len(line) > len(f'{tool}: no-such-thing')
+        assert len(line) > len(f'mmagic-adm {command}: no-such-thing')
         assert list(tmp_path.iterdir()) == []
 
-    @EVERY_TOOL
-    def test_its_traceback_is_there_on_request(self, tool, tmp_path, monkeypatch):
-        arguments = about_nothing(tool)
+    @EVERY_COMMAND
+    def test_its_traceback_is_there_on_request(self, command, tmp_path, monkeypatch):
+        arguments = about_nothing(command)
         monkeypatch.chdir(tmp_path)
         with pytest.raises((ValueError, RuntimeError), match='no-such-thing'):
-            run_here(tool, *arguments, '--debug')
+            run_here(command, *arguments, '--debug')
 
 
-def about_nothing(tool):
+def about_nothing(command):
     """The first example, naming a model or file that is not there."""
-    first, *others = examples_of(tool)[0] or ['']
+    first, *others = examples_of(command)[0] or ['']
     if not first or first.startswith('-'):
         pytest.skip('its own test knows what could be missing')
     return ['no-such-thing', *others]
@@ -100,38 +148,37 @@ class TestExamplesOnTheDigits:
     @pytest.fixture(autouse=True)
     def _in_a_folder_of_its_own(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        (tmp_path / 'configs').symlink_to(REPOSITORY / 'configs')
 
     def test_sampling(self, tmp_path):
-        first, _, third = examples_of('sample.py')
-        printed = succeed('sample.py', *first, '--num-samples', 4, '--steps', 2)
+        first, _, third = examples_of('sample')
+        printed = succeed('sample', *first, '--num-samples', 4, '--steps', 2)
         folder = 'outputs/adm-g_ddim25_digits-16x16'
         assert printed == f'{folder}/samples.npz\n{folder}/sheet.png\n'
         assert len(list((tmp_path / folder).glob('0*.png'))) == 4
-        succeed('sample.py', *third, '--num-samples', 2, '--steps', 2, '--overwrite')
+        succeed('sample', *third, '--num-samples', 2, '--steps', 2, '--overwrite')
         assert len(list((tmp_path / folder).glob('0*.png'))) == 2
 
     def test_a_sweep(self, tmp_path):
         few = ['--num-samples', 20, '--steps', 2, '--scales', '0,8']
-        table = succeed('sweep.py', *examples_of('sweep.py')[0], *few).splitlines()
+        table = succeed('sweep', *examples_of('sweep')[0], *few).splitlines()
         assert len(table) == 5
         assert table[0].split()[0] == 'scale'
         assert all((tmp_path / path).is_file() for path in table[3:])
 
     def test_from_training_to_a_converted_file(self, tmp_path):
-        (train,), (publish,) = examples_of('train.py'), examples_of('publish.py')
-        checkpoint = succeed('train.py', *train, '--cfg-options', 'train_cfg.max_iters=1').strip()
+        (train,), (publish,) = examples_of('train'), examples_of('publish')
+        checkpoint = succeed('train', *train, '--cfg-options', 'train_cfg.max_iters=1').strip()
         assert checkpoint == str(tmp_path / 'work_dirs/adm_1xb32_digits-16x16/iter_1.pth')
         (tmp_path / checkpoint).rename(publish[0])
-        assert succeed('publish.py', *publish) == 'unet.safetensors\n'
-        assert "type = 'ADMUNet'" in succeed('convert.py', '--inspect', 'unet.safetensors')
+        assert succeed('publish', *publish) == 'unet.safetensors\n'
+        assert "type = 'ADMUNet'" in succeed('convert', '--inspect', 'unet.safetensors')
 
     def test_conversion(self, tmp_path):
-        convert, _, inspect = examples_of('convert.py')
+        convert, _, inspect = examples_of('convert')
         torch.save(build_model().unet.state_dict(), tmp_path / convert[0])
-        assert succeed('convert.py', *convert) == f'{convert[1]}\n'
+        assert succeed('convert', *convert) == f'{convert[1]}\n'
         (tmp_path / convert[0]).rename(inspect[1])
-        assert "type = 'ADMUNet'" in succeed('convert.py', *inspect)
+        assert "type = 'ADMUNet'" in succeed('convert', *inspect)
 
 
 class TestEveryScript:
@@ -167,8 +214,8 @@ class TestEveryScript:
     def test_its_example_calls_the_tool_as_the_tool_understands(self, script, fake_slurm):
         ended = in_shell('bash', '-c', example_of(script), PATH=fake_slurm, PYTHON='echo')
         assert ended.returncode == 0, ended.stderr
-        tool, arguments = re.search(r'tools/(\w+\.py) (.*)', ended.stdout).groups()
-        parsed = parser_of(tool).parse_args(shlex.split(arguments))
+        command, arguments = re.search(r'tools/(\w+)\.py (.*)', ended.stdout).groups()
+        parsed = parser_of(command).parse_args(shlex.split(arguments))
         assert parsed.launcher == 'pytorch'
         changed_config(parsed.config, parsed.cfg_options, ())
 
@@ -184,11 +231,11 @@ def in_shell(*command, **variables):
     return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
 
 
-class TestRunningATool:
-    """What run_tool gives to every tool."""
+class TestRunningACommand:
+    """What every command is given."""
 
     def run(self, main, *arguments):
-        return run_tool(argparse.ArgumentParser('tool.py'), main, arguments)
+        return run_command(command_parser('a command', None, ''), main, arguments)
 
     def test_only_results_are_on_stdout(self, capsys):
         MMLogger.get_instance('an older one')
@@ -197,7 +244,7 @@ class TestRunningATool:
             print('a library prints')
             print_log('a library logs', 'current', logging.WARNING)
             yield 'first result'
-            MMLogger.get_instance('made by the tool').warning('its logger logs')
+            MMLogger.get_instance('made by the command').warning('its logger logs')
             yield 2
 
         assert self.run(main) == 0
@@ -206,7 +253,7 @@ class TestRunningATool:
         for line in ('a library prints', 'a library logs', 'its logger logs'):
             assert line in said.err
 
-    def test_a_tool_may_have_no_results(self, capsys):
+    def test_a_command_may_have_no_results(self, capsys):
         assert self.run(lambda arguments: None) == 0
         assert capsys.readouterr() == ('', '')
 
@@ -216,7 +263,7 @@ class TestRunningATool:
             raise KeyboardInterrupt('stopped; --resume goes on')
 
         assert self.run(main) == 130
-        assert capsys.readouterr() == ('made so far\n', 'tool.py: stopped; --resume goes on\n')
+        assert capsys.readouterr() == ('made so far\n', 'a command: stopped; --resume goes on\n')
 
     def test_arguments_that_do_not_go_together_are_wrong_usage(self, capsys):
         def main(arguments):
@@ -225,7 +272,7 @@ class TestRunningATool:
         with pytest.raises(SystemExit) as ended:
             self.run(main)
         assert ended.value.code == 2
-        assert capsys.readouterr().err.endswith('tool.py: error: give one of the two\n')
+        assert capsys.readouterr().err.endswith('a command: error: give one of the two\n')
 
     def test_results_that_nobody_reads_to_the_end_do_not_stop_the_work(self, monkeypatch):
         read, write = os.pipe()
@@ -258,18 +305,18 @@ class TestRunningATool:
 
         assert self.run(main) == 1
         said = capsys.readouterr().err
-        assert said == f'tool.py: {in_one_line(error)}\n'
+        assert said == f'a command: {in_one_line(error)}\n'
         assert line in said
 
     def test_exit_codes_are_those_that_are_documented(self):
         assert list(EXIT_CODES) == [0, 1, 2, 130]
 
 
-SAMPLE = [sys.executable, TOOLS / 'sample.py', 'adm-g_ddim25_digits-16x16']
+SAMPLE = [sys.executable, '-m', 'mmagic_adm', 'sample', 'adm-g_ddim25_digits-16x16']
 
 
 def test_in_a_real_shell_results_are_captured_and_nothing_is_coloured(tmp_path):
-    """``paths=$(python tools/sample.py ...)``, with what it says in a log file."""
+    """``paths=$(mmagic-adm sample ...)``, with what it says in a log file."""
     command = [*SAMPLE, '--labels', '3', '--steps', '2', '--out', tmp_path / 'out']
     ended = in_shell(*command, TERM='xterm')
     assert ended.returncode == 0, ended.stderr
@@ -284,7 +331,7 @@ def test_in_a_real_shell_results_are_captured_and_nothing_is_coloured(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(('no_color', 'is_coloured'), [('', True), ('1', False)])
 def test_a_terminal_has_colours_unless_it_wants_none(no_color, is_coloured, tmp_path):
-    """A terminal on stderr alone, as in ``python tools/sample.py ... > paths.txt``."""
+    """A terminal on stderr alone, as in ``mmagic-adm sample ... > paths.txt``."""
     pty = pytest.importorskip('pty')
     ours, theirs = pty.openpty()
     environment = {**os.environ, 'TERM': 'xterm', 'NO_COLOR': no_color}

@@ -1,4 +1,4 @@
-"""tools/sample.py, as it is called from a shell."""
+"""``mmagic-adm sample``, as it is called from a shell."""
 
 import os
 import re
@@ -14,9 +14,9 @@ from mmengine import MODELS, Config
 from PIL import Image
 
 from mmagic_adm.checkpoints import write_checkpoint
+from tests.commands.running import fail, run_here, succeed
 from tests.reference import fill_by_name
 from tests.tiny import CLASSIFIER, build_model, model_config
-from tests.tools.running import TOOLS, fail, run_here, succeed
 
 
 @pytest.fixture(scope='module')
@@ -26,7 +26,7 @@ def arguments(tmp_path_factory):
     config, checkpoint = folder / 'tiny-g.py', folder / 'tiny-g.safetensors'
     Config(dict(model=model_config(classifier=CLASSIFIER))).dump(config)
     write_checkpoint(build_model(classifier=CLASSIFIER).state_dict(), checkpoint, 'safetensors')
-    return ['sample.py', str(config), '--checkpoint', str(checkpoint), '--device', 'cpu']
+    return ['sample', str(config), '--checkpoint', str(checkpoint), '--device', 'cpu']
 
 
 def images(folder):
@@ -81,8 +81,7 @@ def test_the_same_command_again_makes_nothing_new_and_a_larger_number_adds(finis
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_makes_the_rest(arguments, tmp_path):
     options = ['--labels', '1', '--num-samples', '6', '--batch-size', '1', '--steps', '250']
-    tool, *others = arguments
-    command = [sys.executable, TOOLS / tool, *others, *options, '--out', tmp_path / 'out']
+    command = [sys.executable, '-m', 'mmagic_adm', *arguments, *options, '--out', tmp_path / 'out']
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -117,7 +116,7 @@ def upsampler(tmp_path_factory):
     Config(dict(model=config)).dump(folder / 'tiny-u.py')
     model = fill_by_name(MODELS.build(config).unet)
     write_checkpoint(model.state_dict(), folder / 'tiny-u.pt')
-    return ['sample.py', folder / 'tiny-u.py', '--checkpoint', folder / 'tiny-u.pt']
+    return ['sample', folder / 'tiny-u.py', '--checkpoint', folder / 'tiny-u.pt']
 
 
 class TestUpsampling:
@@ -170,7 +169,7 @@ class TestBadInput:
         assert sorted(path.name for path in folder.iterdir()) == before
 
     def test_weights_of_the_classifier_alone_are_wrong_usage(self):
-        ended = run_here('sample.py', 'any', '--classifier-checkpoint', 'classifier.pt')
+        ended = run_here('sample', 'any', '--classifier-checkpoint', 'classifier.pt')
         assert ended.returncode == 2
         assert 'goes with --checkpoint' in ended.stderr
 
@@ -180,7 +179,7 @@ IN_THE_NOISIER_HALF = [*GUIDED, 'model.guidance.interval=(500,1000)']
 
 
 class TestConfigOptions:
-    """Changes to the config, as tools/train.py takes them."""
+    """Changes to the config, as `train` takes them."""
 
     @pytest.fixture
     def sampled(self, arguments, tmp_path):
@@ -212,7 +211,7 @@ class TestConfigOptions:
         change = ['--cfg-options', 'model.guidance.every=2']
         assert (
             'adm_ddim25_digits-16x16 has no guidance whose every could be changed: choose some'
-        ) in fail('sample.py', 'adm_ddim25_digits-16x16', *change)
+        ) in fail('sample', 'adm_ddim25_digits-16x16', *change)
 
     def test_a_folder_made_with_others_is_refused(self, sampled):
         _, command = sampled(*GUIDED)
@@ -246,7 +245,7 @@ class TestConfigOptions:
 
     def test_a_stage_of_a_cascade_is_changed_in_a_config_of_its_own(self):
         cascade = 'adm-g-u_ddpm250_8xb32_imagenet-64x64-256x256'
-        line = fail('sample.py', cascade, '--cfg-options', 'model.guidance.scale=2')
+        line = fail('sample', cascade, '--cfg-options', 'model.guidance.scale=2')
         assert "CascadedDiffusionModel takes no 'guidance'; it takes base, upsamplers" in line
-        line = fail('sample.py', cascade, '--cfg-options', 'model.base.guidance.scale=2')
+        line = fail('sample', cascade, '--cfg-options', 'model.base.guidance.scale=2')
         assert "is 'adm-g_ddpm250_8xb32_imagenet-64x64', without parts" in line

@@ -1,0 +1,48 @@
+"""Serves a page to sample on: choose classes and guidance, and watch images come about."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from mmagic_adm.compat.environment import require
+
+EXAMPLES = """\
+  mmagic-adm demo
+  mmagic-adm demo --model adm-g_ddim25_8xb32_imagenet-64x64 --port 8000 --device cuda:0
+
+The first starts with a small model that ships with the package, prints the address to open in a
+browser, and serves until ctrl-C. Each run's images are in a folder of their own in
+outputs/demo-web; nothing outside it is served. The page is for this machine alone, unless --host
+says otherwise.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    parser.add_argument(
+        '--model',
+        default='adm-g_ddim25_digits-16x16',
+        help='the model chosen at first: name of a config, or path (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--host', default='127.0.0.1', help='address to listen on (default: %(default)s)'
+    )
+    parser.add_argument('--port', type=int, help='default: the first free one from 7860 on')
+    parser.add_argument('--device', help='default: a GPU if there is one')
+    parser.add_argument(
+        '--outputs',
+        metavar='FOLDER',
+        default='outputs/demo-web',
+        help='where images are written (default: %(default)s)',
+    )
+
+
+def main(arguments: argparse.Namespace) -> Iterator[str]:
+    """Serves; gives the address."""
+    demo = require('mmagic_adm.apis.demo', 'the demo in the browser', 'mmagic-adm[demo]')
+    server = demo.start_server(
+        arguments.model, arguments.host, arguments.port, arguments.device, arguments.outputs
+    )
+    yield server.address
+    server.wait()

@@ -1,0 +1,143 @@
+"""Samples images from a model into a folder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mmagic_adm.apis.class_names import names_of_classes
+from mmagic_adm.apis.models import changed_config, init_model
+from mmagic_adm.apis.sample_folder import SampleFolder, trajectory_pictures
+from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
+from mmagic_adm.commands._arguments import (
+    add_profile_argument,
+    add_sampling_arguments,
+    chosen_sampler,
+    chosen_weights,
+    sample_settings,
+    short_name,
+)
+from mmagic_adm.files.pictures import as_pictures
+from mmagic_adm.models import AblatedDiffusionModel, AblatedUpsamplingModel
+from mmagic_adm.models.low_res import BaseSamples, fit_to, read_low_res
+from mmagic_adm.models.sampling import Step
+
+EXAMPLES = """\
+  mmagic-adm sample adm-g_ddim25_digits-16x16 --labels 3,5,8 --num-samples 30
+  mmagic-adm sample adm-g_ddim25_8xb32_imagenet-64x64 --labels hamster,207 --num-samples 8
+  mmagic-adm sample adm-g_ddim25_digits-16x16 --scheduler unipc --steps 10 \\
+      --cfg-options model.guidance.interval='(500,1000)'
+
+The first makes thirty digits with a small model that ships with the package: threes, fives and
+eights by turns, in outputs/adm-g_ddim25_digits-16x16, with a PNG for each, a contact sheet, and
+samples.npz. It prints the paths of the last two. Stopped by ctrl-C, the same command makes the
+rest; a larger --num-samples adds to what is there. The third takes ten steps of another sampler,
+and guides in the noisier half of them alone.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    add_sampling_arguments(parser, batch_size=8, out='outputs/MODEL')
+    parser.add_argument('--num-samples', type=int, help='how many images (default: one per label)')
+    parser.add_argument(
+        '--base-samples',
+        metavar='NPZ|FOLDER',
+        help='for an upsampling model: the small images to enlarge',
+    )
+    parser.add_argument(
+        '--resize-low-res',
+        action='store_true',
+        help='resize small images of another size than the model was trained on',
+    )
+    parser.add_argument('--guidance-scale', type=float, help="default: the config's")
+    add_profile_argument(parser, 'exact')
+    parser.add_argument(
+        '--trajectory',
+        type=int,
+        metavar='K',
+        help='also show every K-th step of each image, as a strip and a GIF',
+    )
+
+
+def main(arguments: argparse.Namespace) -> Sequence[Path]:
+    """Makes the samples that are missing from the folder; gives the .npz and the sheet."""
+    sampler, weights = chosen_sampler(arguments), chosen_weights(arguments)
+    config = changed_config(arguments.model, arguments.cfg_options, ('model', 'weights'))
+    model = init_model(config, arguments.device, weights, arguments.profile)
+    small = base_samples(model, arguments)
+    wanted = arguments.labels.split(',') if arguments.labels else small and small.labels
+    labels = resolve_labels(model, wanted)
+    available = len(labels) if small is None else len(small.images)
+    count = available if arguments.num_samples is None else arguments.num_samples
+    if count < 1:
+        raise ValueError(f'--num-samples is how many images to make, not {count}')
+    if small is not None and count > available:
+        raise ValueError(f'--base-samples holds {available} images; --num-samples is {count}')
+
+    out = arguments.out or f'outputs/{short_name(arguments.model)}'
+    settings = sample_settings(arguments, 'num_samples', 'trajectory') | dict(labels=labels)
+    folder = SampleFolder(out, settings, arguments.overwrite)
+    make(
+        model,
+        folder,
+        folder.missing(count),
+        seed=arguments.seed,
+        labels=labels,
+        low_res=None if small is None else small.images,
+        batch_size=arguments.batch_size,
+        classifier_scale=arguments.guidance_scale,
+        return_trajectory=arguments.trajectory,
+        **sampler,
+    )
+    return folder.finish(count, names_of_classes(model.num_classes))
+
+
+def make(
+    model: AblatedDiffusionModel, folder: SampleFolder, missing: list[int], **options: Any
+) -> None:
+    """Makes samples, and writes each batch as it comes."""
+    done = 0
+    try:
+        with tqdm(desc='sampling', unit='step', disable=not missing) as bar:
+
+            def show(step: Step) -> None:
+                bar.total = len(missing) * step.total
+                bar.update(len(step.sample))
+
+            options.update(notice=bar.write, on_step=show)
+            for indices, result in sample_in_batches(model, missing, **options):
+                save(folder, indices, result)
+                done += len(indices)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f'stopped with {done} of {len(missing)} images made; the same command makes the rest'
+        ) from None
+
+
+def save(folder: SampleFolder, indices: Any, result: dict[str, Any]) -> None:
+    """Writes the samples of a batch, and their trajectories if they were kept."""
+    labels = result['labels']
+    pictures = as_pictures(result['samples'])
+    for row, (index, picture) in enumerate(zip(indices, pictures, strict=True)):
+        if 'trajectory' in result:
+            folder.save_trajectory(index, *trajectory_pictures(result['trajectory'], row))
+        label = None if labels is None else int(labels[row])
+        folder.save(index, picture, result['seeds'][row], label)
+
+
+def base_samples(model: AblatedDiffusionModel, arguments: argparse.Namespace) -> BaseSamples | None:
+    """The small images to enlarge, where the model is one that does."""
+    if not isinstance(model, AblatedUpsamplingModel):
+        if arguments.base_samples:
+            raise ValueError(f'{arguments.model} does not enlarge: leave --base-samples out')
+        return None
+    if not arguments.base_samples:
+        raise ValueError(f'{arguments.model} enlarges images: give them with --base-samples')
+    images, labels = read_low_res(arguments.base_samples)
+    labels = None if model.num_classes is None else labels
+    return BaseSamples(fit_to(images, model.low_res_size, arguments.resize_low_res), labels)
