@@ -57,3 +57,24 @@ def test_it_builds_a_model_far_from_the_repository(wheel, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split()[-1] == '361343022'
+
+
+def test_its_command_samples_from_an_empty_folder(wheel, tmp_path):
+    site, folder = tmp_path / 'site', tmp_path / 'empty'
+    folder.mkdir()
+    command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index']
+    subprocess.run([*command, '--target', site, wheel], check=True)
+
+    def run(*arguments):
+        return subprocess.run(
+            [site / 'bin' / 'mmagic-adm', *arguments],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env={**os.environ, 'PYTHONPATH': str(site)},
+        )
+
+    [name] = run('list', 'adm-g_ddim25_d*').stdout.splitlines()
+    sampled = run('sample', name, '--labels', '3', '--steps', '2')
+    assert sampled.returncode == 0, sampled.stderr
+    assert all((folder / path).is_file() for path in sampled.stdout.splitlines())

@@ -1,4 +1,4 @@
-"""Shows what a guidance setting trades: fidelity against diversity, over a range of scales."""
+"""Shows what guidance trades: fidelity against diversity, over a range of scales."""
 
 from __future__ import annotations
 
