@@ -12,14 +12,13 @@ from PIL import Image, PngImagePlugin
 
 from mmagic_adm.files.npz import LABELS, write_batch
 from mmagic_adm.files.pictures import (
-    UnreadableImageError,
     as_array,
     as_pictures,
     contact_sheet,
     read_picture,
     write_picture,
 )
-from mmagic_adm.files.whole import write_json
+from mmagic_adm.files.whole import read_json, write_json
 
 SETTINGS = 'settings.json'
 SHEET_LIMIT = 256
@@ -59,7 +58,8 @@ class SampleFolder:
             self._empty()
         if not written.exists():
             write_json(written, settings, overwrite=False)
-        check_settings(self.path, json.loads(written.read_text()), settings)
+        found = read_json(written, 'choose another --out, or --overwrite')
+        check_settings(self.path, found, settings)
 
     def missing(self, count: int) -> list[int]:
         """Which of the first ``count`` samples are not there yet, or cannot be read."""
@@ -116,10 +116,10 @@ class SampleFolder:
     def _read(self, index: int) -> SavedSample | None:
         try:
             picture = read_picture(self._file(index))
-            seed, label = picture.info['seed'], picture.info.get('label')
-        except (UnreadableImageError, KeyError):
+            seed, label = int(picture.info['seed']), picture.info.get('label')
+            return SavedSample(picture, seed, None if label is None else int(label))
+        except (ValueError, KeyError):  # of which an unreadable image is one
             return None
-        return SavedSample(picture, int(seed), None if label is None else int(label))
 
     def _empty(self) -> None:
         """Removes what a run writes, and nothing else."""

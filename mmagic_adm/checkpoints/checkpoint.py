@@ -15,7 +15,13 @@ from mmagic_adm.checkpoints.parts import StateDict, kind_of, sort_into_parts, un
 from mmagic_adm.checkpoints.safetensors_files import SafetensorsFile
 from mmagic_adm.checkpoints.torch_files import MMagicFile, OpenAIFile, RunnerFile
 from mmagic_adm.files.download import fetch
-from mmagic_adm.files.whole import CheckpointError, check_content, hash_in_name, written_whole
+from mmagic_adm.files.whole import (
+    CheckpointError,
+    check_content,
+    hash_in_name,
+    reading,
+    written_whole,
+)
 
 # The first that knows a file reads it.
 FORMATS: list[Format] = [EDMFile(), SafetensorsFile(), MMagicFile(), RunnerFile(), OpenAIFile()]
@@ -102,9 +108,7 @@ def read_checkpoint(
     Raises:
         CheckpointError: The file cannot be had or read, or does not hold what was asked for.
     """
-    path = fetch(source)
-    format_ = _format_of(path)
-    document = format_.read(path)
+    format_, document = _read(fetch(source))
     tensors = _tensors_of(document, source, ema)
     networks, others = sort_into_parts(tensors, like)
     if not networks:
@@ -125,16 +129,17 @@ def read_checkpoint(
     )
 
 
-def read_document(path: str | Path, map_location: Any = 'cpu', mmap: bool = True) -> Document:
+def read_document(path: str | Path, mmap: bool = True) -> Document:
     """All that a file holds, networks or not, in its own names; see :meth:`Format.read`."""
-    return _format_of(Path(path)).read(Path(path), map_location, mmap)
+    return _read(Path(path), mmap)[1]
 
 
-def _format_of(path: Path) -> Format:
+def _read(path: Path, mmap: bool = True) -> tuple[Format, Document]:
     head = check_content(path)
-    for each in FORMATS:
-        if each.knows(path, head):
-            return each
+    with reading(path):
+        for each in FORMATS:
+            if each.knows(path, head):
+                return each, each.read(path, mmap)
     raise CheckpointError(
         f'{path} is not a checkpoint: it begins with {head[:8]!r}, which none of '
         f'{", ".join(each.layout for each in FORMATS)} does'
@@ -146,7 +151,8 @@ def _tensors_of(document: Document, source: str | Path, ema: bool) -> StateDict:
     if not ema:
         # MMEngine's EMAHook stores the averaged weights as the model's, and the trained ones as
         # the average's, so that who reads only the state dict has the better weights.
-        trained = document.others.get('ema_state_dict', {})
+        trained = document.others.get('ema_state_dict')
+        trained = trained if isinstance(trained, Mapping) else {}
         state = {key: trained.get(f'module.{key}', averaged) for key, averaged in state.items()}
     strangers = [
         f'{key} ({type(value).__name__})'

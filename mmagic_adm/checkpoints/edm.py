@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmagic_adm.checkpoints.edm_pickle import RecordedObject, read_edm_pickle
 from mmagic_adm.checkpoints.formats import Document, Format
 from mmagic_adm.checkpoints.parts import StateDict
+from mmagic_adm.checkpoints.unpickling import RecordedObject, unpickle
 from mmagic_adm.files.whole import CheckpointError
 
 # What EDM's files call the ADM U-Net, and the ways of calling it that are known here.
@@ -65,9 +65,9 @@ class EDMFile(Format):
         with path.open('rb') as file:
             return head.startswith(b'\x80') and b'torch_utils.persistence' in file.read(1 << 16)
 
-    def read(self, path: Path, map_location: Any = 'cpu', mmap: bool = True) -> Document:
+    def read(self, path: Path, mmap: bool = True) -> Document:
         """Reads the tensors; other networks are refused by their names."""
-        content = read_edm_pickle(path, map_location)
+        content = unpickle(path)
         average = content.get('ema') if isinstance(content, dict) else content
         if not isinstance(average, RecordedObject):
             is_dict = isinstance(content, dict)

@@ -47,12 +47,13 @@ class Format(ABC):
         """
 
     @abstractmethod
-    def read(self, path: Path, map_location: Any = 'cpu', mmap: bool = True) -> Document:
-        """What a file holds; nothing that is in it may be run.
+    def read(self, path: Path, mmap: bool = True) -> Document:
+        """What a file holds, on the CPU; nothing that is in it may be run.
+
+        What this raises over a damaged file becomes one error that names the file.
 
         Args:
             path: The file.
-            map_location: As in :func:`torch.load`.
             mmap: Whether to map tensors from the file where it allows that. The file must then
                 stay as it is while they are in use.
         """

@@ -147,11 +147,12 @@ def load_from_mmagic_adm(
 
     Args:
         filename: A path or a URL.
-        map_location: As in :func:`torch.load`.
+        map_location: MMEngine's wish, which changes nothing: a file is read to the CPU, and what
+            is loaded goes to where the model or optimiser has it.
         mmap: Whether to map the tensors from the file, which must then stay as it is while they
             are in use. A runner may overwrite the file that it resumed from.
     """
-    document = read_document(fetch(filename), map_location, mmap)
+    document = read_document(fetch(filename), mmap)
     state_dict = OrderedDict(document.state_dict)
     metadata = dict(getattr(document.state_dict, '_metadata', {}))
     # What travels here reaches the hook, which can then name the file.

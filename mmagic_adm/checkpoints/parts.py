@@ -1,10 +1,12 @@
 """Which network each tensor of a file belongs to, by the name that OpenAI or MMagic gave it."""
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 StateDict = dict[str, Tensor]
@@ -62,6 +64,15 @@ def kind_of(state: Iterable[str]) -> Kind:
 def shapes_of(state: Mapping[str, Tensor]) -> Shapes:
     """The shape of each tensor of a state dict."""
     return {key: tuple(tensor.shape) for key, tensor in state.items()}
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of tensors in their order: names, types, shapes and values."""
+    found = hashlib.sha256()
+    for name, tensor in state.items():
+        found.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        found.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def under_prefixes(networks: Networks) -> StateDict:

@@ -1,20 +1,12 @@
 """Files of ``torch.save``: OpenAI's state dicts, and checkpoints of MMEngine and MMagic."""
 
 import ast
-import io
 import pickle
-import pickletools
-import re
-import struct
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
-from torch.serialization import safe_globals
 
 from mmagic_adm.checkpoints.formats import Document, Format
 from mmagic_adm.checkpoints.parts import (
@@ -24,12 +16,8 @@ from mmagic_adm.checkpoints.parts import (
     mmagic_name,
     under_prefixes,
 )
-from mmagic_adm.files.whole import CheckpointError, truncated
-
-_ZIP = b'PK\x03\x04'
-
-# The last pickle protocol that torch's weights-only reader understands; torch.save uses 2.
-_NEWEST_PROTOCOL = 3
+from mmagic_adm.checkpoints.unpickling import pickle_in, unpickle
+from mmagic_adm.files.whole import ZIP, CheckpointError
 
 
 class OpenAIFile(Format):
@@ -42,14 +30,14 @@ class OpenAIFile(Format):
 
     def knows(self, path: Path, head: bytes) -> bool:
         """Looks for the names in the file's pickle, of which nothing is run."""
-        if not head.startswith((_ZIP, pickle.PROTO)):
+        if not head.startswith((ZIP, pickle.PROTO)):
             return False
-        stream = _pickle_stream(path) if self.marks else b''
+        stream = pickle_in(path) if self.marks else b''
         return all(mark.encode() in stream for mark in self.marks)
 
-    def read(self, path: Path, map_location: Any = 'cpu', mmap: bool = True) -> Document:
+    def read(self, path: Path, mmap: bool = True) -> Document:
         """Reads a state dict, or a runner's checkpoint that has one."""
-        content = unpickle(path, map_location, mmap)
+        content = unpickle(path, mmap)
         if not isinstance(content, dict):
             raise CheckpointError(f'{path} holds a {type(content).__name__}, not a state dict')
         if 'state_dict' not in content:
@@ -132,104 +120,3 @@ class _DictCalls(ast.NodeTransformer):
             raise ValueError('not a plain value')
         names: list[ast.expr | None] = [ast.Constant(keyword.arg) for keyword in node.keywords]
         return ast.Dict(names, [keyword.value for keyword in node.keywords])
-
-
-def unpickle(path: Path, map_location: Any = 'cpu', mmap: bool = False) -> Any:
-    """What ``torch.save`` put into a file: tensors, plain Python, and MMEngine's log history.
-
-    Raises:
-        CheckpointError: The file is damaged, or asks for code to be run; none of it was.
-    """
-    stream = _pickle_stream(path)
-    if stream[:1] == pickle.PROTO and stream[1] > _NEWEST_PROTOCOL:
-        raise _refused(path, _calls(stream) or [f'what pickle protocol {stream[1]} has in it'])
-    try:
-        with safe_globals(_MMENGINE_GLOBALS):
-            return torch.load(
-                path,
-                map_location=map_location,
-                weights_only=True,
-                mmap=mmap and zipfile.is_zipfile(path),
-            )
-    except pickle.UnpicklingError as error:
-        named = re.search(r'GLOBAL (\S+)', str(error))
-        calls = [named[1]] if named else _calls(stream)
-        raise (_refused(path, calls) if calls else truncated(path)) from error
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise
-    except Exception as error:
-        # There is no end to what damage in a file can make of it.
-        raise truncated(path) from error
-
-
-def _history_statistic(owner: Any, name: str) -> Callable[..., Any]:
-    """What ``getattr`` may do in a checkpoint: name a statistic of MMEngine's log history."""
-    if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
-        return getattr(HistoryBuffer, name)
-    raise pickle.UnpicklingError('Unsupported GLOBAL builtins.getattr')
-
-
-# NumPy called the module of these core before 2.0, and _core since.
-_ARRAY_BUILDERS: dict[str, Any] = {
-    '_reconstruct': np.zeros(1).__reduce__()[0],
-    'scalar': np.float64(0).__reduce__()[0],
-}
-
-# What a runner's own checkpoint holds beyond tensors and plain Python: its log history, and NumPy
-# numbers among its scores.
-_MMENGINE_GLOBALS: list[Any] = [
-    HistoryBuffer,
-    (_history_statistic, 'builtins.getattr'),
-    np.ndarray,
-    np.dtype,
-    *(type(np.dtype(code)) for code in '?bBhHiIlLqQefdU'),
-    *(
-        (build, f'numpy.{core}.multiarray.{name}')
-        for name, build in _ARRAY_BUILDERS.items()
-        for core in ('core', '_core')
-    ),
-]
-_HARMLESS = ('torch.', 'collections.', '_codecs.', 'numpy.', 'mmengine.logging.')
-
-
-def _refused(path: Path, calls: list[str]) -> CheckpointError:
-    return CheckpointError(
-        f'{path} was refused, and nothing of it was run: opening it would call '
-        f'{", ".join(calls)}. Get the weights from a source you trust, as a state dict or as '
-        'safetensors'
-    )
-
-
-def _pickle_stream(path: Path) -> bytes:
-    """The pickle in a file, or as much of it as has its names."""
-    with path.open('rb') as file:
-        start = file.read(len(_ZIP))
-        if start != _ZIP:
-            return start + file.read(1 << 22)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if name.endswith('/data.pkl'):
-                    return archive.read(name)
-    except zipfile.BadZipFile as error:
-        raise truncated(path) from error
-    raise CheckpointError(f'{path} is a zip archive, but not one that torch.save made')
-
-
-def _calls(stream: bytes) -> list[str]:
-    """What a row of pickles calls that no checkpoint has any use for; reads, and follows none."""
-    names = set()
-    strings = ['', '']
-    file = io.BytesIO(stream)
-    try:
-        while True:
-            for instruction, argument, _ in pickletools.genops(file):
-                if instruction.name in ('GLOBAL', 'INST'):
-                    names.add(str(argument).replace(' ', '.'))
-                elif instruction.name == 'STACK_GLOBAL':
-                    names.add('.'.join(strings[-2:]))
-                elif isinstance(argument, str):
-                    strings.append(argument)
-    except (ValueError, LookupError, struct.error):
-        # The end of the pickles, or of what can be read as such.
-        return sorted(name for name in names if not name.startswith(_HARMLESS))

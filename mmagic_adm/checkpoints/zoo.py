@@ -104,7 +104,7 @@ def find_config(model: str | Path | Config) -> Config:
         if not path.is_file():
             raise ValueError(f'there is no config file {path}')
         return Config.fromfile(path)
-    found = sorted(config_directory().glob(f'*/{model}.py'))
+    found = [each for each in config_directory().glob('*/*.py') if each.stem == str(model)]
     if not found:
         hint = nearest(str(model), model_names(), 'model_names() lists what is there')
         raise ValueError(f"there is no config called '{model}'; {hint}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,8 @@ from mmengine.logging import print_log
 
 from mmagic_adm.engine.made_from import differences, flattened
 from mmagic_adm.evaluation.features import images_of
-from mmagic_adm.files.npz import IMAGES, LABELS, write_batch
-from mmagic_adm.files.whole import write_json
+from mmagic_adm.files.npz import IMAGES, LABELS, read_arrays, write_batch
+from mmagic_adm.files.whole import CheckpointError, read_json, reading, write_json
 
 INDICES, SEEDS, CHECKSUM = 'index', 'seed', 'sha256'
 RUN_FILE = 'run.json'
@@ -109,7 +107,7 @@ class SampleShards:
         run_file = self.folder / RUN_FILE
         count = len(self.files())
         if run_file.is_file():
-            found = json.loads(run_file.read_text())
+            found = read_json(run_file, 'choose another --work-dir')
             if differing := differences(flattened(found), flattened(wanted)):
                 raise ValueError(
                     f'{self.folder} belongs to another run ({"; ".join([*differing.values()][:3])})'
@@ -144,14 +142,14 @@ class SampleShards:
     def read(self, file: Path) -> Shard | None:
         """Reads a shard; one that is damaged is put aside, and its samples are missing."""
         try:
-            with np.load(file) as arrays:
-                labels = arrays[LABELS] if LABELS in arrays.files else None
-                shard = Shard(arrays[IMAGES], arrays[INDICES], arrays[SEEDS], labels)
-                is_sound = str(arrays[CHECKSUM]) == shard.checksum()
-        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
-            is_sound = False
-        if is_sound:
-            return shard
+            with reading(file):
+                arrays = read_arrays(file)
+                parts = (arrays[IMAGES], arrays[INDICES], arrays[SEEDS], arrays.get(LABELS))
+                shard = Shard(*parts)
+                if arrays[CHECKSUM] == shard.checksum():
+                    return shard
+        except CheckpointError:
+            pass
         aside = file.with_suffix('.damaged')
         file.replace(aside)
         print_log(f'{file} is damaged: moved to {aside.name}, and made again', 'current', 30)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from mmengine.device import get_device
 from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
+from mmagic_adm.checkpoints.parts import digest
 from mmagic_adm.networks.precision import full_float32
 from mmagic_adm.registry import MODELS, SCOPE
 
@@ -123,11 +123,7 @@ def gather_rows(pieces: list[Tensor]) -> Tensor:
 
 def fingerprint(module: nn.Module) -> str:
     """The SHA-256 of a module's state: names, types, shapes and values."""
-    digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
-        digest.update(tensor.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return digest(module.state_dict())
 
 
 def shared_extractor(config: dict | FeatureExtractor) -> FeatureExtractor:

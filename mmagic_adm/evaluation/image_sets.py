@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from mmagic_adm.files.npz import ImagesFile
-from mmagic_adm.files.pictures import EXTENSIONS
+from mmagic_adm.files.pictures import EXTENSIONS, opened, read_picture
 
 
 class ImageBatch:
@@ -76,7 +75,8 @@ class ImageFolder:
     def batches(self, batch_size: int, first: int = 0, step: int = 1) -> Iterator[Tensor]:
         """The images in their order, as :meth:`ImageBatch.batches` gives them."""
         for start in range(first * batch_size, self.count, step * batch_size):
-            images = [np.array(Image.open(f)) for f in self.files[start : start + batch_size]]
+            files = self.files[start : start + batch_size]
+            images = [np.array(read_picture(file)) for file in files]
             yield torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
     def thinned(self, count: int) -> ImageFolder:
@@ -125,11 +125,8 @@ def check_same_size(size: tuple[int, int], other: tuple[int, int], what: str, th
 
 def _header(file: Path) -> tuple[int, int]:
     """An image file's height and width, if it is one that the metrics take."""
-    try:
-        with Image.open(file) as image:
-            mode, width, height = image.mode, image.width, image.height
-    except UnidentifiedImageError as error:
-        raise ValueError(f'{file} is not an image that can be read') from error
+    with opened(file) as image:
+        mode, width, height = image.mode, image.width, image.height
     if mode != 'RGB':
         kind = 'grey' if mode in ('1', 'L', 'LA', 'I;16', 'I', 'F') else f'of mode {mode}'
         raise ValueError(f'{file} is {kind}; the metrics take 8-bit RGB: convert the images')

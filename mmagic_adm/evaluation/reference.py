@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -20,7 +19,7 @@ from mmagic_adm.evaluation.features import FeatureExtractor, gather_rows, shared
 from mmagic_adm.evaluation.frechet import RunningStatistics
 from mmagic_adm.evaluation.image_sets import ImageBatch, ImageFolder, ImageSet
 from mmagic_adm.files.download import cache_directory, fetch
-from mmagic_adm.files.npz import IMAGES, write_batch
+from mmagic_adm.files.npz import IMAGES, read_arrays, read_names, write_batch
 
 # What the family's files call mean and covariance of each kind of features.
 STATISTICS = {'pool': ('mu', 'sigma'), 'spatial': ('mu_s', 'sigma_s')}
@@ -79,9 +78,13 @@ class Reference:
         self.check_has_statistics(kind, extractor)
         file = self._file_for(extractor)
         if kind in _kinds_in(file, extractor):
-            with np.load(file) as arrays:
-                mu, sigma = (torch.from_numpy(arrays[name]) for name in STATISTICS[kind])
-            return mu, sigma
+            mu, sigma = read_arrays(file, STATISTICS[kind]).values()
+            if mu.ndim != 1 or sigma.shape != 2 * mu.shape or mu.dtype.kind != 'f':
+                raise ValueError(
+                    f'{self.source} holds no statistics: {STATISTICS[kind]} are of the shapes '
+                    f'{mu.shape} and {sigma.shape}'
+                )
+            return torch.from_numpy(mu), torch.from_numpy(sigma)
         running = self._look(extractor)[0][kind]
         return running.mean, running.covariance
 
@@ -110,11 +113,7 @@ class Reference:
 
 def _names_in(file: Path, source: str | Path) -> list[str]:
     """What a reference batch holds."""
-    try:
-        with np.load(file) as arrays:
-            names = sorted(arrays.files)
-    except (ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{source} is not an .npz file, or a damaged one') from error
+    names = sorted(read_names(file))
     if not {IMAGES, *(mu for mu, _ in STATISTICS.values())}.intersection(names):
         raise ValueError(
             f'{source} is no reference batch: it has neither images ({IMAGES}) nor statistics '
@@ -125,12 +124,12 @@ def _names_in(file: Path, source: str | Path) -> list[str]:
 
 def _kinds_in(file: Path, extractor: FeatureExtractor) -> list[str]:
     """The kinds of features that a file has statistics of, if they are of this network."""
-    with np.load(file) as arrays:
-        if NETWORK in arrays.files:
-            is_the_network = str(arrays[NETWORK]) == extractor.identity()
-        else:
-            is_the_network = extractor.is_published
-        return [k for k in STATISTICS if is_the_network and {*STATISTICS[k]} <= {*arrays.files}]
+    names = read_names(file)
+    if NETWORK in names:
+        is_the_network = read_arrays(file, [NETWORK])[NETWORK] == extractor.identity()
+    else:
+        is_the_network = extractor.is_published
+    return [k for k in STATISTICS if is_the_network and {*STATISTICS[k]} <= {*names}]
 
 
 def shared_reference(source: str | Path) -> Reference:

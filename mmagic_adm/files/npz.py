@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -13,9 +13,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from mmagic_adm.files.archives import open_archive
 from mmagic_adm.files.whole import written_whole
 
 IMAGES, LABELS = 'arr_0', 'arr_1'
+_WAY_OUT = 'an .npz is a zip archive of arrays: make or download it again'
+# An array's shape, whether it is in Fortran order, and its type.
+_Header = tuple[tuple[int, ...], bool, np.dtype]
 
 
 class ImagesFile:
@@ -26,19 +30,19 @@ class ImagesFile:
 
     Raises:
         ValueError: It is not in the format.
+        CheckpointError: It is damaged, or no .npz.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        with self._archive() as archive:
-            self.names = [name.removesuffix('.npy') for name in archive.namelist()]
+        self.names = read_names(self.path)
         if IMAGES not in self.names:
             raise ValueError(
                 f"{path} holds no images: in the family's format '{IMAGES}' is (N, H, W, C) uint8, "
                 f'and this file has {", ".join(self.names) or "nothing"}'
             )
-        with self._open(IMAGES) as file:
-            self.shape, dtype = self._read_header(file)
+        with self._open() as (_, header):
+            self.shape, is_fortran, dtype = header
         if dtype != np.uint8:
             raise ValueError(
                 f'{path}: {IMAGES} is {dtype}, but images in a batch are uint8 from 0 to 255; '
@@ -48,6 +52,8 @@ class ImagesFile:
             raise ValueError(
                 f'{path}: {IMAGES} has shape {self.shape}, but images are (N, H, W, C), C 1 or 3'
             )
+        if is_fortran:
+            raise ValueError(f'{path}: {IMAGES} is in Fortran order; save it again in C order')
         if not self.shape[0]:
             raise ValueError(f'{path} has no images: {IMAGES} is empty')
 
@@ -63,9 +69,8 @@ class ImagesFile:
             step: How many pieces to go on by.
         """
         image_shape = self.shape[1:]
-        image_bytes = int(np.prod(image_shape))
-        with self._open(IMAGES) as file:
-            self._read_header(file)
+        image_bytes = math.prod(image_shape)
+        with self._open() as (file, _):
             begin = file.tell()
             for start in range(first * size, len(self), step * size):
                 count = min(size, len(self) - start)
@@ -73,18 +78,13 @@ class ImagesFile:
                 data = bytearray()
                 while piece := file.read(count * image_bytes - len(data)):
                     data += piece
-                if len(data) < count * image_bytes:
-                    raise ValueError(
-                        f'{self.path} ends before its images do; make or download it again'
-                    )
                 yield np.frombuffer(data, np.uint8).reshape(count, *image_shape)
 
     def labels(self) -> NDArray[np.integer] | None:
         """One label for each image, if there are any."""
         if LABELS not in self.names:
             return None
-        with self._open(LABELS) as file:
-            labels = np.lib.format.read_array(file, allow_pickle=False)
+        labels = read_arrays(self.path, [LABELS])[LABELS]
         if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(
                 f'{self.path}: {LABELS} is to be whole numbers, one an image, and is '
@@ -95,32 +95,46 @@ class ImagesFile:
         return labels
 
     @contextmanager
-    def _open(self, name: str) -> Iterator[IO[bytes]]:
-        with self._archive() as archive, archive.open(f'{name}.npy') as file:
-            yield file
+    def _open(self) -> Iterator[tuple[IO[bytes], _Header]]:
+        with open_archive(self.path, _WAY_OUT) as archive, _opened(archive, IMAGES) as array:
+            yield array
 
-    @contextmanager
-    def _archive(self) -> Iterator[zipfile.ZipFile]:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                yield archive
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(
-                f'{self.path} is not an .npz file, or a damaged one ({error}); make or download '
-                'it again'
-            ) from error
 
-    def _read_header(self, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-        try:
-            if np.lib.format.read_magic(file) == (1, 0):
-                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            else:
-                shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-        except ValueError as error:
-            raise ValueError(f'{self.path}: {IMAGES} is damaged ({error})') from error
-        if fortran:
-            raise ValueError(f'{self.path}: {IMAGES} is in Fortran order; save it again in C order')
-        return shape, dtype
+def read_names(path: str | Path) -> list[str]:
+    """What the arrays of a file are called."""
+    with open_archive(Path(path), _WAY_OUT) as archive:
+        return [name.removesuffix('.npy') for name in archive.namelist()]
+
+
+def read_arrays(path: str | Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Arrays of numbers or text in a file: those of the names, or all.
+
+    Raises:
+        CheckpointError: The file is damaged, or no .npz, or has not all of them.
+    """
+    names = read_names(path) if names is None else names
+    with open_archive(Path(path), _WAY_OUT) as archive:
+        arrays = {}
+        for name in names:
+            with _opened(archive, name) as (file, _):
+                file.seek(0)
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+        return arrays
+
+
+@contextmanager
+def _opened(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[IO[bytes], _Header]]:
+    """An array's file, its header read, which describes as much as there is."""
+    member = archive.getinfo(f'{name}.npy')
+    with archive.open(member) as file:
+        npy = np.lib.format
+        is_old = npy.read_magic(file) == (1, 0)
+        read = npy.read_array_header_1_0 if is_old else npy.read_array_header_2_0
+        shape, is_fortran, dtype = read(file)
+        size = math.prod(shape) * dtype.itemsize
+        if not dtype.hasobject and (size != member.file_size - file.tell() or not dtype.itemsize):
+            raise ValueError(f'{name} is not as long as it says')
+        yield file, (shape, is_fortran, dtype)
 
 
 def read_images(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.integer] | None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -19,8 +20,8 @@ from mmagic_adm.files.whole import written_whole
 Mode = Literal['RGB', 'L']
 
 EXTENSIONS = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
-# What PIL raises over a damaged file, or over one that is no image.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+# Those of PIL's that are made of pixels; for others it runs programs.
+FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 
 GAP = 2
 CAPTION_HEIGHT = 12
@@ -53,8 +54,9 @@ def list_images(folder: str | Path) -> list[str]:
     return sorted(images)
 
 
-def read_picture(file: str | Path | IO[bytes], name: str | Path | None = None) -> Image.Image:
-    """Reads an image file.
+@contextmanager
+def opened(file: str | Path | IO[bytes], name: str | Path | None = None) -> Iterator[Image.Image]:
+    """An image file, of which only the head was read yet.
 
     Args:
         file: Its path, or the file.
@@ -64,11 +66,20 @@ def read_picture(file: str | Path | IO[bytes], name: str | Path | None = None) -
         UnreadableImageError: It is damaged, no image, or not there.
     """
     try:
-        with Image.open(file) as picture:
-            picture.load()
-            return picture
-    except DAMAGE as error:
-        raise UnreadableImageError(f'{name or file} is no readable image: {error}') from error
+        with Image.open(file, formats=FORMATS) as picture:
+            yield picture
+    # There is no end to what damage in a file can make of it.
+    except Exception as error:
+        raise UnreadableImageError(
+            f'{name or file} is no readable image: {error}; make or copy it again'
+        ) from error
+
+
+def read_picture(file: str | Path | IO[bytes], name: str | Path | None = None) -> Image.Image:
+    """Reads an image file, as :func:`opened` opens it."""
+    with opened(file, name) as picture:
+        picture.load()
+        return picture
 
 
 def as_pixels(picture: Image.Image, mode: Mode, name: str | Path = 'an image') -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: writing them, and telling what is wrong with one."""
+"""Files that are whole or not there: writing them, reading them, and saying what is wrong."""
 
 import contextlib
 import errno
@@ -13,12 +13,57 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# What a zip archive begins with.
+ZIP = b'PK\x03\x04'
+
 _HASH_IN_NAME = re.compile(r'-([0-9a-f]{8,64})\.\w+(\?.*)?$')
 _WEB_PAGE = re.compile(rb'\s*<(!doctype|html|head|body|\?xml|!--)', re.IGNORECASE)
 
 
 class CheckpointError(RuntimeError):
     """A file cannot be had, read, written or loaded; one line says which, why, and a way out."""
+
+
+class RefusedError(Exception):
+    """A file asks for what no file of its kind needs; says what, and :func:`reading` the rest."""
+
+
+@contextlib.contextmanager
+def reading(
+    path: Path, way_out: str = 'download or copy it again', called: str | Path | None = None
+) -> Iterator[None]:
+    """Makes of whatever is wrong with a file the one error that names it.
+
+    All that reads a file in some format goes through here: there is no end to what damage in it
+    can raise.
+
+    Args:
+        path: The file.
+        way_out: What to do about one that is damaged.
+        called: What the message calls it; None is its path.
+
+    Raises:
+        CheckpointError: It is damaged, refused, or larger than memory.
+    """
+    called = called or path
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except RefusedError as error:
+        raise CheckpointError(
+            f'{called} was refused, and nothing of it was run: {error}. Get it from a source you '
+            'trust'
+        ) from error
+    except MemoryError as error:
+        raise CheckpointError(
+            f'there is no memory for {called} ({path.stat().st_size:,} bytes); close what else '
+            'takes memory, or use a machine with more'
+        ) from error
+    except Exception as error:
+        raise CheckpointError(
+            f'{called} is truncated or damaged ({path.stat().st_size:,} bytes); {way_out}'
+        ) from error
 
 
 @contextlib.contextmanager
@@ -59,6 +104,17 @@ def write_json(path: Path, content: Any, overwrite: bool) -> None:
     text = json.dumps(content, indent=2)
     with written_whole(path, len(text), overwrite) as temporary:
         temporary.write_text(text)
+
+
+def read_json(path: Path, way_out: str) -> dict[str, Any]:
+    """Reads values that stand in a file under their names.
+
+    Raises:
+        CheckpointError: They do not, or not as JSON; its message ends in the way out.
+    """
+    with reading(path, way_out):
+        content = json.loads(path.read_text(encoding='utf-8'))
+        return dict(content.items())
 
 
 def check_free_space(path: Path, size: int) -> None:
@@ -115,17 +171,10 @@ def check_content(path: Path, source: str | Path | None = None) -> bytes:
         raise CheckpointError(
             f'{called} is a git-lfs pointer, not a checkpoint; run `git lfs pull` where it is from'
         )
-    if head.startswith(b'PK\x03\x04') and not zipfile.is_zipfile(path):
-        raise truncated(path, called)
+    if head.startswith(ZIP):
+        with reading(path, called=called):
+            zipfile.ZipFile(path).close()
     return head
-
-
-def truncated(path: Path, source: str | Path | None = None) -> CheckpointError:
-    """The error for a file whose end is missing, or whose middle makes no sense."""
-    return CheckpointError(
-        f'{source or path} is truncated or damaged ({path.stat().st_size:,} bytes); download or '
-        'copy it again'
-    )
 
 
 def hash_in_name(name: str) -> str | None:

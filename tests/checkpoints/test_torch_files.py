@@ -8,7 +8,8 @@ from mmengine import Config
 from mmengine.logging import HistoryBuffer
 
 from mmagic_adm.checkpoints import CheckpointError
-from mmagic_adm.checkpoints.torch_files import recorded_model, unpickle
+from mmagic_adm.checkpoints.torch_files import recorded_model
+from mmagic_adm.checkpoints.unpickling import unpickle
 
 
 class _Calls:
@@ -116,7 +117,7 @@ def test_tensors_are_mapped_where_that_is_asked_for(tmp_path):
     path = tmp_path / 'net.pt'
     saved = {'a': torch.arange(5.0)}
     torch.save(saved, path)
-    mapped = unpickle(path, mmap=True)
+    mapped = unpickle(path, mapped=True)
     assert torch.equal(mapped['a'], saved['a'])
     # What is mapped may be written to, and the file stays as it is.
     mapped['a'].zero_()

@@ -141,7 +141,7 @@ def test_a_file_in_another_format_is_refused(tmp_path, arrays, message):
 def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / 'images.npz'
     path.write_bytes(b'PK no zip')
-    with pytest.raises(ValueError, match=r'images\.npz is not an \.npz file, or a damaged one'):
+    with pytest.raises(CheckpointError, match=r'images\.npz is truncated or damaged'):
         NpzImages(str(path))
 
 

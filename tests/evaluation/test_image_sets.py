@@ -84,7 +84,7 @@ def test_an_image_of_another_kind_is_named(image, message, tmp_path):
 
 def test_a_file_that_is_no_image_is_named(tmp_path):
     (tmp_path / 'a.png').write_bytes(b'no image')
-    with pytest.raises(ValueError, match=r'a.png is not an image'):
+    with pytest.raises(ValueError, match=r'a.png is no readable image'):
         open_images(tmp_path)
 
 

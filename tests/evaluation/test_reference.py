@@ -7,6 +7,7 @@ from PIL import Image
 
 from mmagic_adm.evaluation import Reference, open_images, write_batch
 from mmagic_adm.evaluation.reference import shared_reference
+from mmagic_adm.files.whole import CheckpointError
 from tests.evaluation.tiny import TinyFeatures, blocky_images, run_on_processes
 
 COUNT = 70
@@ -182,7 +183,7 @@ def test_other_files_are_refused(arrays, message, tmp_path):
 def test_a_file_that_is_no_npz_is_refused(tmp_path):
     for content in (b'PK\x03\x04 cut off', b'no zip at all'):
         (tmp_path / 'r.npz').write_bytes(content)
-        with pytest.raises(ValueError, match=r'r\.npz is not an \.npz file'):
+        with pytest.raises(CheckpointError, match=r'r\.npz is truncated or damaged'):
             Reference(tmp_path / 'r.npz')
 
 

