@@ -40,7 +40,9 @@ def open_archive(
     with reading(path, way_out), zipfile.ZipFile(path) as archive:
         _check_members(archive)
         status = os.stat(path)
-        _check_sums(os.path.realpath(path), status.st_size, status.st_mtime_ns)
+        if not _has_sums(os.path.realpath(path), status.st_size, status.st_mtime_ns):
+            for member in archive.infolist():
+                del member.CRC  # which would be compared with what is read
         yield archive
 
 
@@ -74,10 +76,11 @@ def _check_members(archive: zipfile.ZipFile) -> None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _check_sums(path: str, size: int, changed: int) -> None:
-    """Compares all members with their checksums; what has passed is remembered."""
+def _has_sums(path: str, size: int, changed: int) -> bool:
+    """Compares all members with their checksums, if there are any; what has passed is remembered."""
     with zipfile.ZipFile(path) as archive:
         # torch.save can be told to leave them out, and writes zeros in place of them.
         has_sums = any(member.CRC for member in archive.infolist())
         if has_sums and (damaged := archive.testzip()):
             raise ValueError(f'{damaged} is not what its checksum says')
+        return has_sums

@@ -326,3 +326,13 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, unet_state, layout, monkeyp
     with pytest.raises(CheckpointError, match=r'cannot write .*net.*: the disk is full'):
         write_checkpoint(unet_state, tmp_path / NAMES[layout], layout)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_flipped_bit_in_safetensors_of_our_own_is_found(tmp_path, unet_state):
+    path = write_checkpoint(unet_state, tmp_path / 'net.safetensors', 'safetensors')
+    assert_same_tensors(read_checkpoint(path).state_dict, unet_state)
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r'net\.safetensors is truncated or damaged'):
+        read_checkpoint(path)

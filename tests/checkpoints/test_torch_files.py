@@ -1,5 +1,6 @@
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -148,3 +149,50 @@ def test_code_is_neither_run_nor_understood(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert recorded_model(text) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('is_zip', [True, False])
+def test_a_storage_is_as_large_as_the_file_has_it(tmp_path, is_zip):
+    """Whoever believes the pickle reads what lies behind, or takes all memory there is."""
+    path = tmp_path / 'net.pt'
+    torch.save({'a': torch.ones(77)}, path, _use_new_zipfile_serialization=is_zip)
+    content = path.read_bytes()
+    count = b'K\x4d'  # 77, in the reference to the storage and in the shape
+    assert content.count(count) == 2
+    for larger in (b'K\xff', b'K\x4c'):
+        path.write_bytes(content.replace(count, larger))
+        if is_zip:
+            _with_fitting_checksums(path)
+        with pytest.raises(CheckpointError, match=r'net\.pt is truncated or damaged'):
+            unpickle(path)
+
+
+def _with_fitting_checksums(path):
+    """Writes an archive anew of what is in it."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            del member.CRC
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize('mapped', [True, False])
+def test_a_flipped_bit_in_a_tensor_is_found(tmp_path, mapped):
+    path = tmp_path / 'iter_9.pth'
+    torch.save({'a': torch.ones(10_000)}, path)
+    content = bytearray(path.read_bytes())
+    content[20_000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r'iter_9\.pth is truncated or damaged'):
+        unpickle(path, mapped)
+
+
+def test_arrays_pickle_as_numpys_own(tmp_path):
+    """A training that goes on saves anew what it was given."""
+    torch.save({'scores': np.arange(3)}, tmp_path / 'a.pth')
+    read = unpickle(tmp_path / 'a.pth')
+    assert b'mmagic_adm' not in pickle.dumps(read)
+    torch.save(read, tmp_path / 'b.pth')
+    assert np.array_equal(unpickle(tmp_path / 'b.pth')['scores'], np.arange(3))

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SECONDS = 5
+SECONDS = 2
 MEMORY = 1 << 30
 # What no reading of a file does, by the names of Python's audit events.
 FORBIDDEN = {
