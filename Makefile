@@ -5,6 +5,7 @@
 #   make demo-web   the same models in a page of the browser, on this machine alone
 #   make test       set up .venv if need be, and run the quick tests
 #   make test-all   every test, the slow ones too
+#   make fuzz       damage ten thousand files, and read them (long)
 #   make coverage   the quick tests, with a report of what they do not reach
 #   make lint       ruff and the type checks
 #   make format     let ruff rewrite what it can
@@ -30,7 +31,7 @@ PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(P
 	--constraint requirements/constraints.txt
 PYTEST   := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: help install demo demo-web test test-all coverage lint format docs wheel lock clean
+.PHONY: help install demo demo-web test test-all fuzz coverage lint format docs wheel lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -58,6 +59,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(PYTEST) $(TESTS)
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.files.fuzzing --files 10000
 
 coverage: $(STAMP)
 	$(PYTEST) -m 'not slow' --cov --cov-report=term $(TESTS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
+import yaml
 from mmengine.config import Config, DictAction
 from mmengine.runner import FlexibleRunner, Runner
 
@@ -155,3 +157,39 @@ class _ConfigOptions(DictAction):
             raise argparse.ArgumentError(
                 self, f'every change is KEY=VALUE, with its brackets closed: {" ".join(values)}'
             ) from None
+
+
+def features_config(path: str) -> dict[str, Any]:
+    """What a file has under ``features``: a config, which is code, or YAML or JSON, which are data.
+
+    Raises:
+        ValueError: There is no such file, or nothing of that name in it, or it is no plain data.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f'there is no config file {path}')
+    if file.suffix == '.py':
+        config: Any = Config.fromfile(path).to_dict()
+    else:
+        try:
+            text = file.read_text(encoding='utf-8')
+            config = json.loads(text) if file.suffix == '.json' else _plain_yaml(text)
+        # A parser of text ends in many ways.
+        except Exception as error:
+            said = ' '.join(str(error).split())[:200]
+            raise ValueError(
+                f'{path} is no plain YAML or JSON ({said}); what is to be computed goes into a .py'
+            ) from error
+    features = config.get('features') if isinstance(config, dict) else None
+    if not isinstance(features, dict):
+        raise ValueError(
+            f"{path} configures no `features`: dict(type='InceptionFeatures', ...), or the like"
+        )
+    return features
+
+
+def _plain_yaml(text: str) -> Any:
+    # What refers to what refers to what may be larger than memory once it is written out.
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ValueError('it refers to parts of itself')
+    return yaml.safe_load(text)

@@ -6,9 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.config import Config
-
-from mmagic_adm.commands._arguments import claim_file
+from mmagic_adm.commands._arguments import claim_file, features_config
 from mmagic_adm.evaluation import evaluate
 from mmagic_adm.files.whole import write_json
 
@@ -51,7 +49,7 @@ def main(arguments: argparse.Namespace) -> Iterator[str]:
 def chosen_features(arguments: argparse.Namespace) -> dict | None:
     """Config of the feature extractor that the arguments ask for."""
     if arguments.features:
-        return Config.fromfile(arguments.features).features
+        return features_config(arguments.features)
     if arguments.inception:
         return dict(type='InceptionFeatures', weights=arguments.inception)
     return None

@@ -20,6 +20,7 @@ from mmagic_adm.commands._arguments import (
     add_sampling_arguments,
     chosen_sampler,
     chosen_weights,
+    features_config,
     sample_settings,
     short_name,
 )
@@ -255,4 +256,4 @@ def _short(name: str, value: float) -> str:
 
 
 def _features_of(path: str | None) -> dict | None:
-    return Config.fromfile(path).features.to_dict() if path else None
+    return features_config(path) if path else None

@@ -22,6 +22,7 @@ from mmagic_adm.files.whole import (
     check_hash_in_name,
     hash_in_name,
     is_disk_full,
+    read_json,
     writing_failed,
 )
 
@@ -130,9 +131,10 @@ class PartialFile:
     def note(self) -> dict[str, Any]:
         """The file's length and validator (ETag or date), as the server gave them at the start."""
         try:
-            return json.loads(self._note_path.read_text())
-        except (OSError, ValueError):
+            note = read_json(self._note_path, 'it is written anew')
+        except (OSError, CheckpointError):
             return {}
+        return note if note.keys() >= {'length', 'validator'} else {}
 
     @property
     def size(self) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+_DEEPEST_JSON = 100
 # What a zip archive begins with.
 ZIP = b'PK\x03\x04'
 
@@ -114,7 +115,13 @@ def read_json(path: Path, way_out: str) -> dict[str, Any]:
     """
     with reading(path, way_out):
         content = json.loads(path.read_text(encoding='utf-8'))
-        return dict(content.items())
+        below = [content]
+        for _ in range(_DEEPEST_JSON):
+            parts = (each.values() if isinstance(each, dict) else each for each in below)
+            below = [each for part in parts for each in part if isinstance(each, (dict, list))]
+        if below or not isinstance(content, dict):
+            raise ValueError('it has no names at its top, or goes too deep to walk through')
+        return content
 
 
 def check_free_space(path: Path, size: int) -> None:

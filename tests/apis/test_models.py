@@ -71,6 +71,15 @@ def test_arguments_of_the_model_may_be_changed(config_file):
     assert model.guidance.scale == 3.0
 
 
+@pytest.mark.parametrize(
+    'name',
+    ['*', 'adm_*', '?', '../digits/adm_ddim25_digits-16x16', 'digits/adm_ddim25_digits-16x16'],
+)
+def test_a_name_is_neither_a_pattern_nor_a_way_elsewhere(name):
+    with pytest.raises(ValueError, match='there is no config called'):
+        find_config(name)
+
+
 @pytest.mark.parametrize('explicit', [True, False])
 def test_a_classifier_that_is_left_out_takes_its_scale_and_weights_along(explicit):
     config = find_config('adm-g_ddim25_digits-16x16')

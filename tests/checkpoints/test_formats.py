@@ -34,7 +34,7 @@ def npz_format():
         def knows(self, path, head):
             return head.startswith(b'PK') and 'version.npy' in np.load(path).zip.namelist()
 
-        def read(self, path, map_location='cpu', mmap=True):
+        def read(self, path, mmap=True):
             with np.load(path, allow_pickle=False) as arrays:
                 tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
             return Document(tensors, meta={'version': int(tensors.pop('version'))})

@@ -53,3 +53,32 @@ def test_weights_that_are_not_the_inceptions_are_named(batches, tmp_path):
     torch.save({'weight': torch.zeros(1)}, tmp_path / 'other.pth')
     line = fail('evaluate', *batches, '--inception', tmp_path / 'other.pth')
     assert 'other.pth does not hold the weights' in line
+
+
+@pytest.mark.parametrize('name', ['features.yml', 'features.json'])
+def test_yaml_and_json_configure_as_data(batches, tmp_path, name):
+    (tmp_path / name).write_text(json.dumps(dict(features=TINY)))
+    printed = succeed('evaluate', *batches, '--features', tmp_path / name)
+    assert 'Inception Score: ' in printed
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'said'),
+    [
+        ('a.yml', '!!python/object/apply:os.mkdir ["trace"]', 'could not determine a constructor'),
+        ('a.yml', 'features: {type: [', 'is no plain YAML or JSON'),
+        ('a.yml', 'a: &a [x, x]\nfeatures: {b: *a}', 'it refers to parts of itself'),
+        ('a.json', '[' * 100_000, 'is no plain YAML or JSON'),
+        ('a.yaml', 'type: TinyFeatures', 'configures no `features`'),
+        ('a.py', 'feature = 1', 'configures no `features`'),
+        ('a', None, 'there is no config file'),
+    ],
+)
+def test_what_configures_nothing_is_named_and_runs_nothing(
+    batches, tmp_path, monkeypatch, name, text, said
+):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    assert said in fail('evaluate', *batches, '--features', tmp_path / name)
+    assert not (tmp_path / 'trace').exists()

@@ -117,7 +117,9 @@ def _noise(data: bytearray, chance: random.Random) -> None:
 
 def _brackets(data: bytearray, chance: random.Random) -> None:
     at = chance.randrange(len(data) + 1)
-    data[at:at] = chance.choice((b'[' * 100_000, b'{"a":' * 10_000, b'-' * 9000, b'NaN', b'"', b'9' * 5000))
+    data[at:at] = chance.choice(
+        (b'[' * 100_000, b'{"a":' * 10_000, b'-' * 9000, b'NaN', b'"', b'9' * 5000)
+    )
 
 
 def _instruction(data: bytearray, chance: random.Random) -> None:
@@ -250,7 +252,9 @@ def main() -> int:
         return 0
     counts: Counter[tuple[str, str]] = Counter()
     bad = 0
-    for number, name, outcome in fuzz(arguments.module, arguments.files, arguments.seed, arguments.first):
+    for number, name, outcome in fuzz(
+        arguments.module, arguments.files, arguments.seed, arguments.first
+    ):
         counts[name, outcome if outcome in FINE else 'BAD'] += 1
         if outcome not in FINE:
             bad += 1

@@ -21,7 +21,9 @@ from tests.files.fuzzing import Kind
 
 STATE = {
     f'{place}.{kind}': torch.arange(24.0).view(4, 6) / (1 + number)
-    for number, place in enumerate(('time_embed.0', 'time_embed.2', 'output_blocks.0.0.in_layers.0'))
+    for number, place in enumerate(
+        ('time_embed.0', 'time_embed.2', 'output_blocks.0.0.in_layers.0')
+    )
     for kind in ('weight', 'bias')
 }
 LEGACY = dict(_use_new_zipfile_serialization=False)

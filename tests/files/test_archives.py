@@ -83,9 +83,7 @@ def test_what_unpacks_to_no_end_is_refused_before_it_is_unpacked(tmp_path):
 def test_checksums_are_compared_once_and_again_after_a_change(archive, monkeypatch):
     passes = []
     check = zipfile.ZipFile.testzip
-    monkeypatch.setattr(
-        zipfile.ZipFile, 'testzip', lambda self: passes.append(1) or check(self)
-    )
+    monkeypatch.setattr(zipfile.ZipFile, 'testzip', lambda self: passes.append(1) or check(self))
     read_all(archive)
     read_all(archive)
     assert len(passes) == 1

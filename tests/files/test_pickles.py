@@ -11,7 +11,9 @@ from mmagic_adm.files import pickles
 from mmagic_adm.files.pickles import DEEPEST, Bytes, outline
 from mmagic_adm.files.whole import RefusedError
 
-COLLIDING = b''.join(b'\x8a\x0b' + (n * (2**61 - 1)).to_bytes(11, 'little') + b'N' for n in range(1, 99))
+COLLIDING = b''.join(
+    b'\x8a\x0b' + (n * (2**61 - 1)).to_bytes(11, 'little') + b'N' for n in range(1, 99)
+)
 
 
 def doubled(times):
