@@ -214,12 +214,13 @@ def write_checkpoint(
     if layout not in formats:
         raise ValueError(f'layout is one of {", ".join(formats)}, not {layout!r}')
     _check_name(path, layout)
-    networks = {
-        part: {key: _standalone(tensor) for key, tensor in state.items()}
-        for part, state in _networks_in(state_dict, path, layout).items()
-    }
-    size = sum(tensor.nbytes for state in networks.values() for tensor in state.values())
+    views = _networks_in(state_dict, path, layout)
+    size = sum(tensor.nbytes for state in views.values() for tensor in state.values())
     with written_whole(path, size, overwrite) as temporary:
+        networks = {
+            part: {key: _standalone(tensor) for key, tensor in state.items()}
+            for part, state in views.items()
+        }
         # Through JSON, so that every format is told the same.
         try:
             described = json.loads(json.dumps(dict(metadata or {})))

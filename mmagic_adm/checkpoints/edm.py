@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mmagic_adm.checkpoints.formats import Document, Format
 from mmagic_adm.checkpoints.parts import StateDict
-from mmagic_adm.checkpoints.unpickling import RecordedObject, unpickle
+from mmagic_adm.checkpoints.stand_ins import RecordedObject
+from mmagic_adm.checkpoints.unpickling import unpickle
 from mmagic_adm.files.whole import CheckpointError
 
 # What EDM's files call the ADM U-Net, and the ways of calling it that are known here.
@@ -122,6 +123,8 @@ def _tensors(network: RecordedObject, path: Path) -> Iterator[tuple[str, Tensor]
         tensors = module.dict_in('_parameters') | module.dict_in('_buffers')
         for name, tensor in tensors.items():
             if isinstance(tensor, Tensor):
+                if tensor.nbytes > tensor.untyped_storage().nbytes():
+                    raise ValueError(f'{name} repeats its numbers, which are laid out anew here')
                 yield f'{place}.{name}', tensor
         children = module.dict_in('_modules').items()
         modules += reversed([(f'{place}.{n}', m) for n, m in children if m is not None])

@@ -14,7 +14,7 @@ def flattened(value: Any, left_out: Collection[str] = ()) -> dict[str, str]:
 def differences(there: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
     """By the names of the entries that differ, what each of two runs has there."""
     return {
-        key: f'{key[:80]}: {there.get(key, "nothing")[:80]} there, {now.get(key, "nothing")[:80]} now'
+        key: f'{key}: {there.get(key, "nothing")} there, {now.get(key, "nothing")} now'
         for key in {**there, **now}
         if there.get(key) != now.get(key)
     }

@@ -77,7 +77,7 @@ def _check_members(archive: zipfile.ZipFile) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def _has_sums(path: str, size: int, changed: int) -> bool:
-    """Compares all members with their checksums, if there are any; what has passed is remembered."""
+    """Whether there are checksums, with which all members were compared, once."""
     with zipfile.ZipFile(path) as archive:
         # torch.save can be told to leave them out, and writes zeros in place of them.
         has_sums = any(member.CRC for member in archive.infolist())

@@ -1,16 +1,23 @@
+import codecs
 import contextlib
 import os
 import pickle
 import pickletools
 import sys
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 
 from mmagic_adm.checkpoints import CheckpointError
-from mmagic_adm.checkpoints.unpickling import RecordedObject, unpickle
+from mmagic_adm.checkpoints.checkpoint import read_document
+from mmagic_adm.checkpoints.stand_ins import RecordedObject
+from mmagic_adm.checkpoints.unpickling import unpickle
 from tests.checkpoints.edm_files import Persistent, edm_state, snapshot, write_edm
+
+TEXT = 'a' * 5000
 
 
 class Call:
@@ -174,3 +181,28 @@ def test_no_damage_leads_anywhere_else(write):
         with contextlib.suppress(CheckpointError):
             unpickle(path)
     assert os.listdir() == ['net.pkl']
+
+
+@pytest.mark.parametrize(
+    'hostile',
+    [
+        Call(set, torch.zeros(3)),
+        Call(torch.Size, torch.zeros(3)),
+        Call(OrderedDict, [[(1, 2), 3]]),
+        Call(HistoryBuffer, [1], [1]),
+        [Call(codecs.encode, TEXT, 'latin1') for _ in range(10)],
+    ],
+    ids=['set', 'Size', 'OrderedDict', 'HistoryBuffer', 'encode'],
+)
+def test_what_makes_much_of_little_is_refused(write, hostile):
+    """Once takes a moment; ten thousand references to one tensor or text would take all day."""
+    with pytest.raises(CheckpointError, match=r'net\.pkl is truncated or damaged'):
+        unpickle(write(dict(ema=hostile)))
+
+
+def test_a_tensor_that_repeats_its_numbers_is_not_laid_out_anew(write):
+    state = edm_state()
+    state['model.map_label.weight'] = torch.zeros(1).expand(1 << 20, 1 << 20)
+    path = write(snapshot(state))
+    with pytest.raises(CheckpointError, match=r'net\.pkl'):
+        read_document(path)

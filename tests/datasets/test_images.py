@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from mmagic_adm.datasets.images import LSUN, ImageFolder, NpzImages
 from mmagic_adm.datasets.transforms import CenterSquare, PackTrainingImage, ReadImage
+from mmagic_adm.files.whole import CheckpointError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
 PIPELINE = [ReadImage(), CenterSquare(4), PackTrainingImage()]

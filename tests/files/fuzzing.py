@@ -2,8 +2,8 @@
 
     python -m tests.files.fuzzing --files 10000
 
-What a module has in ``KINDS`` is damaged, and may end in its ``ERRORS``, each kind in turn and each file by its own number, so that
-``--first NUMBER --files 1`` does it once more.
+What a module has in ``KINDS`` is damaged, each kind in turn, and may end in its ``ERRORS``. The
+damage follows from the file's number: ``--first NUMBER --files 1`` does it once more.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ INSTRUCTIONS = [
     b'\x8c\x02os\x8c\x06system\x93', b'R', b'b', b's', b'u', b'a', b'e', b't', b'(', b'0', b'Q',
     b'\x81', b'\x90', b'N', b'}', b']',
 ]  # fmt: skip
+# Text that a parser may choke on.
+TEXTS = [b'[' * 100_000, b'{"a":' * 10_000, b'-' * 9000, b'9' * 5000, b'NaN', b'"', b'\xff']
 # Where in the two headers of a zip's member its flags, method, sizes and place stand.
 ZIP_FIELDS = [(b'PK\x01\x02', (8, 10, 16, 20, 24, 28, 42)), (b'PK\x03\x04', (6, 8, 14, 18, 22, 26))]
 
@@ -117,9 +119,7 @@ def _noise(data: bytearray, chance: random.Random) -> None:
 
 def _brackets(data: bytearray, chance: random.Random) -> None:
     at = chance.randrange(len(data) + 1)
-    data[at:at] = chance.choice(
-        (b'[' * 100_000, b'{"a":' * 10_000, b'-' * 9000, b'NaN', b'"', b'9' * 5000)
-    )
+    data[at:at] = chance.choice(TEXTS)
 
 
 def _instruction(data: bytearray, chance: random.Random) -> None:
@@ -188,7 +188,7 @@ def _outcome(
         said = str(error)
         if 'there is no memory' in said:
             return 'took more memory than it may'
-        if '\n' in said or file.parent.name not in said or len(said) > 1000:
+        if '\n' in said or file.parent.name not in said:
             return f'unnamed: {type(error).__name__}: {said[:300]}'
         return 'refused'
     except Exception as error:
