@@ -92,11 +92,10 @@ class _Follower:
         self._objects = 0
 
     def follow(self) -> Outline:
-        for opcode, argument, _ in pickletools.genops(self._stream):
+        # An mmap reads as files do, and is none by its type.
+        for opcode, argument, _ in pickletools.genops(self._stream):  # type: ignore[arg-type]
             self._count(1)
             self._do(opcode.name, argument)
-            if opcode.name == 'FRAME' and argument > len(self._stream) - self._stream.tell():
-                raise ValueError('a frame ends beyond the file')
         return self._found
 
     def _do(self, instruction: str, argument: Any) -> None:
@@ -151,7 +150,10 @@ class _Follower:
                 self._make_of([arguments], name=function.name, is_open=True)
             case 'BINPERSID':
                 self._stack[-1:] = [_NO_KEY]
-            case 'PROTO' | 'FRAME' | 'STOP':
+            case 'FRAME':
+                if argument > len(self._stream) - self._stream.tell():
+                    raise ValueError('a frame ends beyond the file')
+            case 'PROTO' | 'STOP':
                 pass
             case _:
                 said = f' {argument}' if isinstance(argument, str) else ''
