@@ -71,7 +71,7 @@ def _check_members(archive: zipfile.ZipFile) -> None:
             raise ValueError(f'{name} overlaps what follows')
         if unpacked > max(_SMALL, _MOST_TIMES * packed):
             raise RefusedError(f'its {packed:,} bytes of {name} unpack to {unpacked:,}')
-    if len(archive.NameToInfo) != len(members):
+    if len(set(archive.namelist())) != len(members):
         raise ValueError('two members have one name')
 
 

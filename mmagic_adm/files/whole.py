@@ -56,15 +56,15 @@ def reading(
             f'{called} was refused, and nothing of it was run: {error}. Get it from a source you '
             'trust'
         ) from error
-    except MemoryError as error:
-        raise CheckpointError(
-            f'there is no memory for {called} ({path.stat().st_size:,} bytes); close what else '
-            'takes memory, or use a machine with more'
-        ) from error
     except Exception as error:
-        raise CheckpointError(
-            f'{called} is truncated or damaged ({path.stat().st_size:,} bytes); {way_out}'
-        ) from error
+        size = f'{path.stat().st_size:,} bytes'
+        # torch puts it into words.
+        if isinstance(error, MemoryError) or 'allocate memory' in str(error):
+            raise CheckpointError(
+                f'there is no memory for {called} ({size}); close what else takes memory, or use a '
+                'machine with more'
+            ) from error
+        raise CheckpointError(f'{called} is truncated or damaged ({size}); {way_out}') from error
 
 
 @contextlib.contextmanager

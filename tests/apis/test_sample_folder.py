@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from mmagic_adm.apis.sample_folder import SampleFolder, trajectory_pictures
+from mmagic_adm.files.whole import CheckpointError
 
 SETTINGS = dict(model='tiny', seed=3, labels=[1, None])
 
@@ -103,3 +104,13 @@ class TestBadInput:
             with pytest.raises(ValueError, match='not empty and not a folder of samples'):
                 SampleFolder(tmp_path, SETTINGS, overwrite)
         assert (tmp_path / 'thesis.tex').read_text() == 'years of work'
+
+
+def test_settings_that_cannot_be_read_are_named_and_left_as_they_are(tmp_path):
+    (tmp_path / 'settings.json').write_bytes(b'{"seed": ')
+    with pytest.raises(
+        CheckpointError, match=r'settings\.json is truncated or damaged .*--overwrite'
+    ):
+        SampleFolder(tmp_path, dict(seed=1))
+    assert (tmp_path / 'settings.json').read_bytes() == b'{"seed": '
+    SampleFolder(tmp_path, dict(seed=1), overwrite=True)

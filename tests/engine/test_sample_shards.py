@@ -80,10 +80,25 @@ def rewrite_with_another_image(file):
     np.savez(file, **arrays)
 
 
+def in_the_directory(offset, value):
+    """Writes another number into what the archive says of its last member."""
+
+    def damage(file):
+        data = bytearray(file.read_bytes())
+        data[data.rindex(b'PK\x01\x02') + offset] = value
+        file.write_bytes(data)
+
+    return damage
+
+
 @pytest.mark.parametrize(
     'damage',
     [
         flip_a_bit,
+        in_the_directory(8, 1),  # encrypted
+        in_the_directory(10, 99),  # compressed in an unknown way
+        in_the_directory(45, 255),  # beyond the end
+        lambda file: np.savez(file, arr_0=np.zeros(3), index=np.array([{}])),
         rewrite_with_another_image,
         lambda file: file.write_bytes(file.read_bytes()[:-100]),
         lambda file: file.write_bytes(b''),

@@ -1,3 +1,5 @@
+import subprocess
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -85,6 +87,25 @@ def test_an_image_of_another_kind_is_named(image, message, tmp_path):
 def test_a_file_that_is_no_image_is_named(tmp_path):
     (tmp_path / 'a.png').write_bytes(b'no image')
     with pytest.raises(ValueError, match=r'a.png is no readable image'):
+        open_images(tmp_path)
+
+
+def test_of_many_images_the_truncated_one_is_named(tmp_path):
+    for name, image in zip('abc', blocky_images(3, size=64), strict=True):
+        write_png(tmp_path / f'{name}.png', image)
+    content = (tmp_path / 'b.png').read_bytes()
+    (tmp_path / 'b.png').write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r'b\.png is no readable image: .*; make or copy it again'):
+        all_images(open_images(tmp_path))
+
+
+@pytest.mark.parametrize('content', [b'%!PS-Adobe-3.0 EPSF-3.0', b'II*\0' + bytes(50)])
+def test_what_is_no_image_of_pixels_is_named_and_given_to_no_program(
+    content, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(subprocess, 'Popen', None)
+    (tmp_path / 'a.png').write_bytes(content)
+    with pytest.raises(ValueError, match=r'a\.png is no readable image'):
         open_images(tmp_path)
 
 

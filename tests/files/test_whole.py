@@ -8,9 +8,12 @@ import pytest
 
 from mmagic_adm.files.whole import (
     CheckpointError,
+    RefusedError,
     check_content,
     check_hash_in_name,
     hash_in_name,
+    read_json,
+    reading,
     write_json,
     written_whole,
 )
@@ -152,3 +155,44 @@ def test_json_is_written_whole_and_replaced_when_told(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=f'no folder {tmp_path / "nowhere"}'):
         _write(tmp_path / 'nowhere' / 'net.pt', b'ab')
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'',
+        b'[1]',
+        b'3',
+        b'{"a": 1',
+        b'\xff\xfe',
+        b'[' * 100_000,
+        b'{"a":' * 200 + b'1' + b'}' * 200,
+    ],
+    ids=['nothing', 'a list', 'a number', 'half', 'no text', 'no end', 'too deep'],
+)
+def test_json_that_is_none_is_named_with_the_way_out(tmp_path, content):
+    (tmp_path / 'run.json').write_bytes(content)
+    with pytest.raises(CheckpointError, match=r'run\.json is truncated or damaged .*; begin anew$'):
+        read_json(tmp_path / 'run.json', 'begin anew')
+
+
+def test_json_comes_back_as_it_was_written(tmp_path):
+    content = {'a': [1, {'b': None}], 'c': 'd'}
+    write_json(tmp_path / 'a.json', content, overwrite=False)
+    assert read_json(tmp_path / 'a.json', '') == content
+
+
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [
+        (MemoryError(), r'there is no memory for .*a\.pt'),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 'there is no memory for'),
+        (RefusedError('it asks for os.system'), r'a\.pt was refused, .* asks for os\.system\. Get'),
+        (KeyError('x'), r'a\.pt is truncated or damaged \(3 bytes\); download or copy it again'),
+        (CheckpointError('said already'), '^said already$'),
+    ],
+)
+def test_whatever_goes_wrong_while_a_file_is_read_names_it(tmp_path, error, said):
+    (tmp_path / 'a.pt').write_bytes(b'abc')
+    with pytest.raises(CheckpointError, match=said), reading(tmp_path / 'a.pt'):
+        raise error
