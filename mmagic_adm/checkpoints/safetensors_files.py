@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from mmagic_adm.checkpoints.formats import Document, Format
 from mmagic_adm.checkpoints.parts import Networks, digest, under_prefixes
@@ -53,4 +53,5 @@ class SafetensorsFile(Format):
         """Writes networks under their prefixes, and a checksum, which the format has none of."""
         tensors = dict(sorted(under_prefixes(networks).items()))
         described = {'format': 'pt', _METADATA: json.dumps(metadata), _DIGEST: digest(tensors)}
-        save_file(tensors, path, described)
+        # Its own save_file writes to a hidden file of another name, which a kill would leave there.
+        path.write_bytes(save(tensors, described))

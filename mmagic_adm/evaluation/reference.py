@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 import torch
-from filelock import FileLock
 from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.logging import print_log
 from torch import Tensor
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from mmagic_adm.evaluation.features import FeatureExtractor, gather_rows, shared
 from mmagic_adm.evaluation.frechet import RunningStatistics
 from mmagic_adm.evaluation.image_sets import ImageBatch, ImageFolder, ImageSet
+from mmagic_adm.files.alone import LOCK, alone_with
 from mmagic_adm.files.download import cache_directory, fetch
 from mmagic_adm.files.npz import IMAGES, read_arrays, read_names, write_batch
 
@@ -159,7 +159,7 @@ def make_reference(folder: ImageFolder, extractor: FeatureExtractor) -> Path:
         arrays[mu] = statistics.mean.cpu().numpy()
         arrays[sigma] = statistics.covariance.cpu().numpy()
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f'.{file.name}.lock')):
+    with alone_with(file.with_name(f'.{file.name}{LOCK}')):
         # One process writes it for all that share the disk.
         if not file.is_file():
             kept = folder.thinned(IMAGES_KEPT)

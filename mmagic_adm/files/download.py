@@ -12,9 +12,9 @@ from urllib.request import url2pathname
 
 import requests
 import torch
-from filelock import FileLock
 from tqdm import tqdm
 
+from mmagic_adm.files.alone import LOCK, alone_with
 from mmagic_adm.files.whole import (
     CheckpointError,
     check_content,
@@ -88,7 +88,7 @@ def fetch(source: str | Path) -> Path:
 def _download(url: str, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f'.{path.name}.lock')):
+        with alone_with(path.with_name(f'.{path.name}{LOCK}')):
             # Another process may have brought it while this one waited.
             if not path.is_file():
                 _bring(url, path)

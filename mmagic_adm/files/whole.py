@@ -7,11 +7,12 @@ import json
 import os
 import re
 import shutil
-import uuid
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from mmagic_adm.files.alone import UNFINISHED, alone_with
 
 _DEEPEST_JSON = 100
 # What a zip archive begins with.
@@ -76,28 +77,23 @@ def written_whole(path: Path, size: int, overwrite: bool) -> Iterator[Path]:
         size: How many bytes it will have, about.
         overwrite: Whether to replace a file of that name.
     """
-    if path.exists() and not overwrite:
-        raise CheckpointError(
-            f'{path} exists; choose another name, or ask to overwrite it (overwrite=True, '
-            '--overwrite)'
-        )
     if not path.parent.is_dir():
         raise CheckpointError(f'cannot write {path}: there is no folder {path.parent}')
-    check_free_space(path, size)
-    temporary = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:8]}.tmp')
+    temporary = path.with_name(f'.{path.name}{UNFINISHED}')
     try:
-        temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode
-        yield temporary
-        # safetensors makes its files unreadable to others, whatever the umask.
-        temporary.chmod(mode)
-        temporary.replace(path)
+        with alone_with(temporary):
+            if path.exists() and not overwrite:
+                raise CheckpointError(
+                    f'{path} exists; choose another name, or ask to overwrite it (overwrite=True, '
+                    '--overwrite)'
+                )
+            check_free_space(path, size)
+            yield temporary
+            temporary.replace(path)
     except CheckpointError:
         raise
     except Exception as error:
         raise writing_failed(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any, overwrite: bool) -> None:
@@ -137,6 +133,17 @@ def writing_failed(path: Path, error: BaseException) -> CheckpointError:
         return _disk_full(path, f'{shutil.disk_usage(path.parent).free:,} bytes are free')
     said = str(error).strip() or type(error).__name__
     return CheckpointError(f'cannot write {path}: {said.splitlines()[0]}')
+
+
+@contextlib.contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Names the folder if its disk is full, for those who write there and name no file."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise writing_failed(folder, error) from error
+        raise
 
 
 def is_disk_full(error: BaseException | None) -> bool:
