@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from mmagic_adm.engine.run_folder import check_same, plain
+from mmagic_adm.files.alone import LOCK
 from mmagic_adm.files.npz import LABELS, write_batch
 from mmagic_adm.files.pictures import (
     as_array,
@@ -22,6 +23,7 @@ from mmagic_adm.files.whole import read_json, write_json
 
 SETTINGS = 'settings.json'
 SHEET_LIMIT = 256
+WAY_OUT = 'choose another --out, or --overwrite'
 
 
 class SavedSample(NamedTuple):
@@ -36,7 +38,7 @@ class SampleFolder:
     """Samples as PNG files, each with its seed and label inside.
 
     Args:
-        path: The folder; made if need be.
+        path: The folder; made if need be. Where another run may have it, claim it first.
         settings: What the samples follow from. A folder made with other settings is refused.
         overwrite: Whether to empty such a folder instead, of what a run wrote into it.
 
@@ -50,16 +52,15 @@ class SampleFolder:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         written = self.path / SETTINGS
-        if not written.exists() and any(self.path.iterdir()):
+        if not written.exists() and any(each.name != LOCK for each in self.path.iterdir()):
             raise ValueError(
                 f'{self.path} is not empty and not a folder of samples; choose another --out'
             )
         if overwrite:
             self._empty()
         if not written.exists():
-            write_json(written, settings, overwrite=False)
-        found = read_json(written, 'choose another --out, or --overwrite')
-        check_settings(self.path, found, settings)
+            write_json(written, plain(settings), overwrite=False)
+        check_same(self.path, read_json(written, WAY_OUT), settings, WAY_OUT)
 
     def missing(self, count: int) -> list[int]:
         """Which of the first ``count`` samples are not there yet, or cannot be read."""
@@ -126,17 +127,6 @@ class SampleFolder:
         for pattern in ('[0-9]*.png', '[0-9]*.gif', 'samples.npz', 'sheet.png', SETTINGS):
             for file in self.path.glob(pattern):
                 file.unlink()
-
-
-def check_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuses a folder whose samples follow from other settings than are wanted."""
-    wanted = json.loads(json.dumps(wanted))
-    for key in sorted({*found, *wanted}):
-        if found.get(key) != wanted.get(key):
-            raise ValueError(
-                f'{folder} holds samples made with {key}={found.get(key)!r}, not '
-                f'{wanted.get(key)!r}; choose another --out, or --overwrite'
-            )
 
 
 def trajectory_pictures(trajectory: dict, sample: int) -> tuple[Image.Image, list[Image.Image]]:

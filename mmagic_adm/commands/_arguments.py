@@ -64,7 +64,8 @@ def chosen_weights(arguments: argparse.Namespace) -> bool | str | dict[str, str]
 
 
 def sample_settings(arguments: argparse.Namespace, *ignored: str) -> dict[str, Any]:
-    """What samples follow from, of the arguments that :func:`add_sampling_arguments` begins."""
+    """What samples follow from besides the model, of the arguments of a command."""
+    ignored += ('model', 'checkpoint', 'classifier_checkpoint', 'cfg_options')
     ignored += ('out', 'overwrite', 'debug', 'device', 'batch_size')
     return {name: value for name, value in vars(arguments).items() if name not in ignored}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mmagic_adm.apis.class_names import names_of_classes
-from mmagic_adm.apis.models import changed_config, init_model
+from mmagic_adm.apis.models import changed_config, init_model, model_config
 from mmagic_adm.apis.sample_folder import SampleFolder, trajectory_pictures
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
 from mmagic_adm.commands._arguments import (
@@ -21,6 +22,8 @@ from mmagic_adm.commands._arguments import (
     sample_settings,
     short_name,
 )
+from mmagic_adm.engine.run_folder import made_from
+from mmagic_adm.files.alone import claimed
 from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.models import AblatedDiffusionModel, AblatedUpsamplingModel
 from mmagic_adm.models.low_res import BaseSamples, fit_to, read_low_res
@@ -79,22 +82,27 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
     if small is not None and count > available:
         raise ValueError(f'--base-samples holds {available} images; --num-samples is {count}')
 
-    out = arguments.out or f'outputs/{short_name(arguments.model)}'
-    settings = sample_settings(arguments, 'num_samples', 'trajectory') | dict(labels=labels)
-    folder = SampleFolder(out, settings, arguments.overwrite)
-    make(
-        model,
-        folder,
-        folder.missing(count),
-        seed=arguments.seed,
+    follows_from = sample_settings(arguments, 'num_samples', 'trajectory', 'resize_low_res') | dict(
         labels=labels,
-        low_res=None if small is None else small.images,
-        batch_size=arguments.batch_size,
-        classifier_scale=arguments.guidance_scale,
-        return_trajectory=arguments.trajectory,
-        **sampler,
+        base_samples=small and hashlib.sha256(small.images.contiguous().numpy().data).hexdigest(),
     )
-    return folder.finish(count, names_of_classes(model.num_classes))
+    settings = made_from(model, model_config(config, weights), **follows_from)
+    out = Path(arguments.out or f'outputs/{short_name(arguments.model)}')
+    with claimed(out):
+        folder = SampleFolder(out, settings, arguments.overwrite)
+        make(
+            model,
+            folder,
+            folder.missing(count),
+            seed=arguments.seed,
+            labels=labels,
+            low_res=None if small is None else small.images,
+            batch_size=arguments.batch_size,
+            classifier_scale=arguments.guidance_scale,
+            return_trajectory=arguments.trajectory,
+            **sampler,
+        )
+        return folder.finish(count, names_of_classes(model.num_classes))
 
 
 def make(
@@ -115,7 +123,8 @@ def make(
                 done += len(indices)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f'stopped with {done} of {len(missing)} images made; the same command makes the rest'
+            f'stopped with {done} of {len(missing)} images made, which are in {folder.path}; the '
+            'same command makes the rest'
         ) from None
 
 

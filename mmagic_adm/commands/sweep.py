@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from tqdm import tqdm
 
-from mmagic_adm.apis.models import changed_config, init_model
-from mmagic_adm.apis.sample_folder import check_settings
+from mmagic_adm.apis.models import changed_config, init_model, model_config
+from mmagic_adm.apis.sample_folder import WAY_OUT
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
 from mmagic_adm.commands._arguments import (
     add_sampling_arguments,
@@ -24,10 +23,12 @@ from mmagic_adm.commands._arguments import (
     sample_settings,
     short_name,
 )
+from mmagic_adm.engine.run_folder import check_same, made_from
 from mmagic_adm.evaluation import SampleEvaluator
 from mmagic_adm.evaluation.features import shared_extractor
 from mmagic_adm.evaluation.sample_metric import INCEPTION
-from mmagic_adm.files.whole import write_json, written_whole
+from mmagic_adm.files.alone import claimed
+from mmagic_adm.files.whole import read_json, reading, write_json, written_whole
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.runner_data import as_data_samples
 
@@ -74,21 +75,21 @@ def main(arguments: argparse.Namespace) -> Iterator[str | Path]:
     parts = ('model', 'weights', 'test_evaluator')
     config = changed_config(arguments.model, arguments.cfg_options, parts)
     weights = chosen_weights(arguments)
+    comparison = chosen_comparison(arguments, config)
+    model = init_model(config, arguments.device, weights)
+    follows_from = sample_settings(arguments, 'scales', *comparison) | comparison
+    settings = made_from(model, model_config(config, weights), **follows_from)
     name = short_name(arguments.model)
-    results = Results(
-        Path(arguments.out or f'outputs/sweep_{name}'),
-        sample_settings(arguments, 'scales'),
-        arguments.overwrite,
-    )
-    missing = [scale for scale in scales if scale not in results.rows]
-    if missing:
-        comparison = chosen_comparison(arguments, config)
-        model = init_model(config, arguments.device, weights)
-        measure(arguments, model, comparison, missing, results)
-    rows = [results.rows[scale] for scale in scales]
-    yield table(rows)
-    yield results.file
-    yield results.save_plot(rows, name)
+    folder = Path(arguments.out or f'outputs/sweep_{name}')
+    with claimed(folder):
+        results = Results(folder, settings, arguments.overwrite)
+        missing = [scale for scale in scales if scale not in results.rows]
+        if missing:
+            measure(arguments, model, comparison, missing, results)
+        rows = [results.rows[scale] for scale in scales]
+        yield table(rows)
+        yield results.file
+        yield results.save_plot(rows, name)
 
 
 def measure(
@@ -108,11 +109,17 @@ def measure(
         batch_size=arguments.batch_size,
         **chosen_sampler(arguments),
     )
-    with tqdm(desc='sampling', unit='step') as bar:
-        for scale in scales:
-            bar.set_postfix(scale=scale)
-            row = figures_at(scale, model, evaluator, arguments.num_samples, bar, **options)
-            results.add(scale, row)
+    try:
+        with tqdm(desc='sampling', unit='step') as bar:
+            for scale in scales:
+                bar.set_postfix(scale=scale)
+                row = figures_at(scale, model, evaluator, arguments.num_samples, bar, **options)
+                results.add(scale, row)
+    except KeyboardInterrupt:
+        kept = ', '.join(f'{scale:g}' for scale in sorted(results.rows)) or 'none'
+        raise KeyboardInterrupt(
+            f'stopped; of the scales, {results.file} has {kept}: the same command makes the rest'
+        ) from None
 
 
 def chosen_labels(arguments: argparse.Namespace, model: AblatedDiffusionModel) -> list[int | None]:
@@ -182,7 +189,7 @@ class Results:
     """The rows of a sweep in a file, which is written anew with each.
 
     Args:
-        folder: Where the file is; made if need be.
+        folder: Where the file is.
         settings: What the rows follow from. A file of other settings is refused.
         overwrite: Whether to begin anew instead.
     """
@@ -191,11 +198,12 @@ class Results:
         self.file = folder / 'sweep.json'
         self.settings = settings
         self.rows: dict[float, Row] = {}
-        folder.mkdir(parents=True, exist_ok=True)
         if self.file.exists() and not overwrite:
-            written = json.loads(self.file.read_text())
-            check_settings(folder, written['settings'], settings)
-            self.rows = {row['scale']: row for row in written['figures']}
+            with reading(self.file, WAY_OUT):
+                written = read_json(self.file, WAY_OUT)
+                there = dict(written['settings'])
+                self.rows = {row['scale']: row for row in written['figures']}
+            check_same(folder, there, settings, WAY_OUT)
 
     def add(self, scale: float, row: Row) -> None:
         """Keeps a row."""

@@ -19,7 +19,7 @@ from mmagic_adm.commands._arguments import (
     run_config,
 )
 from mmagic_adm.engine import EvaluationRunner
-from mmagic_adm.files.whole import write_json
+from mmagic_adm.files.whole import write_json, writing_into
 
 EXAMPLES = """\
   mmagic-adm test adm_ddim250_8xb32_imagenet-64x64
@@ -54,11 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> Iterator[str]:
     """Runs the test loop; gives one figure a line."""
     claim_file(arguments.out, arguments.overwrite)
-    runner = EvaluationRunner.from_cfg(evaluation_config(arguments))
-    try:
-        figures = runner.test()
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt('stopped; the same command with --resume makes the rest') from None
+    config = evaluation_config(arguments)
+    with writing_into(Path(config.work_dir)):
+        figures = EvaluationRunner.from_cfg(config).test()
     if not is_main_process():
         return
     if arguments.out:

@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmagic_adm.commands._arguments import add_run_arguments, run_config
-from mmagic_adm.engine import last_checkpoint
+from mmagic_adm.engine import checkpoint_to_resume, last_checkpoint
+from mmagic_adm.files.whole import writing_into
 from mmagic_adm.registry import RUNNERS
 
 EXAMPLES = """\
@@ -30,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--resume', action='store_true', help='go on with the training that the work dir has'
     )
     parser.add_argument(
+        '--allow-reorder',
+        action='store_true',
+        help='resume although iterations are given other images than before (seed, data, or batch)',
+    )
+    parser.add_argument(
         '--amp',
         choices=['float16', 'bfloat16'],
         help='train in mixed precision (GPUs since 2020 have bfloat16)',
@@ -38,14 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> Iterator[Path]:
     """Runs the training loop; gives the last checkpoint."""
+    if arguments.allow_reorder and not arguments.resume:
+        raise argparse.ArgumentError(None, '--allow-reorder goes with --resume')
     config = training_config(arguments)
-    claim_work_dir(config, arguments.resume)
+    take_up_training(config, arguments.resume)
     # By its class: the registry would look where the scope of this process points, not the config.
-    runner = runner_class(config.runner_type).from_cfg(config)
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt('stopped; --resume goes on from the last checkpoint') from None
+    kind = runner_class(config.runner_type)
+    with writing_into(Path(config.work_dir)):
+        kind.from_cfg(config).train()
     last = last_checkpoint(config.work_dir)
     if last and is_main_process():
         yield last
@@ -70,12 +76,14 @@ def training_config(arguments: argparse.Namespace) -> Config:
     if arguments.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.dtype = arguments.amp
+    if arguments.allow_reorder:
+        config.train_cfg.allow_reorder = True
     return config
 
 
-def claim_work_dir(config: Config, resume: bool) -> None:
+def take_up_training(config: Config, resume: bool) -> None:
     """Takes up the training that the work directory has; leaves it alone if not asked to."""
-    found = last_checkpoint(config.work_dir)
+    found = (checkpoint_to_resume if resume else last_checkpoint)(config.work_dir)
     if found and not resume:
         raise ValueError(
             f'{config.work_dir} has a training that got to {found.name}: --resume goes on with '

@@ -11,6 +11,7 @@ from mmagic_adm.engine.training_checkpoints import (
     StopOnNaN,
     TrainingState,
     WholeCheckpoints,
+    checkpoint_to_resume,
     last_checkpoint,
 )
 from mmagic_adm.engine.training_loop import TrainingLoop
@@ -31,5 +32,6 @@ __all__ = [
     'TrainingRunner',
     'TrainingState',
     'WholeCheckpoints',
+    'checkpoint_to_resume',
     'last_checkpoint',
 ]

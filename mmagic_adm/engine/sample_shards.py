@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ import torch
 from mmagic.structures import DataSample
 from mmengine.logging import print_log
 
-from mmagic_adm.engine.made_from import differences, flattened
+from mmagic_adm.engine.run_folder import check_same, plain
 from mmagic_adm.evaluation.features import images_of
+from mmagic_adm.files.alone import UNFINISHED
 from mmagic_adm.files.npz import IMAGES, LABELS, read_arrays, write_batch
 from mmagic_adm.files.whole import CheckpointError, read_json, reading, write_json
 
@@ -103,16 +103,11 @@ class SampleShards:
         Raises:
             ValueError: What is there is of another run, or would be overwritten.
         """
-        wanted = json.loads(json.dumps(made_from, default=str, sort_keys=True))
         run_file = self.folder / RUN_FILE
         count = len(self.files())
         if run_file.is_file():
-            found = read_json(run_file, 'choose another --work-dir')
-            if differing := differences(flattened(found), flattened(wanted)):
-                raise ValueError(
-                    f'{self.folder} belongs to another run ({"; ".join([*differing.values()][:3])})'
-                    '; nothing was changed: choose another --work-dir'
-                )
+            way_out = 'choose another --work-dir'
+            check_same(self.folder, read_json(run_file, way_out), made_from, way_out)
             if count and not resume:
                 raise ValueError(
                     f'{self.folder} holds {count} batches of samples of an earlier run; go on with '
@@ -124,9 +119,7 @@ class SampleShards:
                 'from; choose another --work-dir'
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(run_file, wanted, overwrite=True)
-        for left_over in self.folder.glob('.*.tmp'):
-            left_over.unlink()
+        write_json(run_file, plain(made_from), overwrite=True)
 
     def files(self) -> list[Path]:
         """The shards that are there, damaged ones too."""
@@ -160,7 +153,7 @@ class SampleShards:
 
         It is in the family's format, named after its shape, and replaces one of its name.
         """
-        scratch = self.folder / '.in-order.tmp'
+        scratch = self.folder / f'.in-order{UNFINISHED}'
         images, labels = None, np.full(count, -1)
         is_missing = np.ones(count, dtype=bool)
         try:

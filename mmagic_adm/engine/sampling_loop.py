@@ -25,8 +25,9 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from mmagic_adm.datasets.sample_specs import SampleSpecs
+from mmagic_adm.engine.run_folder import made_from, sole_run
 from mmagic_adm.engine.sample_shards import SampleShards, Shard, batch_name
-from mmagic_adm.evaluation.features import fingerprint
+from mmagic_adm.files.archives import is_sound
 from mmagic_adm.registry import LOOPS
 
 # What a dataset of samples may differ in, with every sample being the same.
@@ -89,7 +90,13 @@ class SamplingLoop(TestLoop):
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()
-        self._claim()
+        with sole_run(self.shards.folder, self._claim):
+            metrics = self._sample_and_evaluate()
+        self.runner.call_hook('after_test_epoch', metrics=metrics)
+        self.runner.call_hook('after_test')
+        return metrics
+
+    def _sample_and_evaluate(self) -> dict[str, float]:
         stored = self._take_up_stored()
         missing = [i for i in range(len(self.dataset)) if self.dataset.start + i not in stored]
         if stored:
@@ -102,14 +109,17 @@ class SamplingLoop(TestLoop):
         for stage in getattr(model, 'stages', ()):
             stage.expect(math.ceil(len(missing) / get_dist_info()[1]))
         with self._bar(len(stored)) as self._progress:
-            for idx, data_batch in enumerate(self.dataloader):
-                self.run_iter(idx, data_batch)
+            try:
+                for idx, data_batch in enumerate(self.dataloader):
+                    self.run_iter(idx, data_batch)
+            except KeyboardInterrupt:
+                kept = f'{self._progress.n} of {len(self.dataset)} samples in {self.shards.folder}'
+                raise KeyboardInterrupt(
+                    f'stopped with {kept}; the same command with --resume makes the rest'
+                ) from None
         barrier()
         self._assemble(is_complete=not missing)
-        metrics = self.evaluator.evaluate(len(self.dataset))
-        self.runner.call_hook('after_test_epoch', metrics=metrics)
-        self.runner.call_hook('after_test')
-        return metrics
+        return self.evaluator.evaluate(len(self.dataset))
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Any) -> None:
@@ -128,27 +138,10 @@ class SamplingLoop(TestLoop):
         self._progress.update(min(made, len(self.dataset) - self._progress.n))
 
     def _claim(self) -> None:
-        """Makes sure that the folder of samples is this run's; all processes agree on it."""
-        refusal: list[str | None] = [None]
-        if is_main_process():
-            try:
-                self.shards.claim(self._made_from(), self.resume)
-            except ValueError as error:
-                refusal = [str(error)]
-        broadcast_object_list(refusal)
-        if refusal[0]:
-            raise ValueError(refusal[0])
-
-    def _made_from(self) -> dict[str, Any]:
-        """All that a sample follows from, but for its number."""
-        model, dataset = self.runner.cfg.model.to_dict(), vars(self.dataset)
-        return dict(
-            # Where weights came from does not matter beside what they are.
-            model={key: value for key, value in model.items() if key != 'pretrained_cfgs'},
-            dataset={key: value for key, value in dataset.items() if key not in EXTENT},
-            weights=fingerprint(self.runner.model),
-            sample_kwargs=self.sample_kwargs,
-        )
+        dataset = {key: value for key, value in vars(self.dataset).items() if key not in EXTENT}
+        model, config = self.runner.model, self.runner.cfg.model.to_dict()
+        follows_from = dict(dataset=dataset, sample_kwargs=self.sample_kwargs)
+        self.shards.claim(made_from(model, config, **follows_from), self.resume)
 
     def _take_up_stored(self) -> set[int]:
         """Hands what is on disk to the metrics; gives the numbers of all samples found."""
@@ -177,12 +170,11 @@ class SamplingLoop(TestLoop):
 
     @master_only
     def _assemble(self, is_complete: bool) -> None:
-        """Puts all samples into one file, unless they were complete and there before."""
+        """Puts all samples into one file, unless they were complete and are there, and sound."""
         folder, start, count = Path(self.runner.work_dir), self.dataset.start, len(self.dataset)
-        existing = list(folder.glob(batch_name(start, count, '*x*')))
-        if is_complete and existing:
-            [self.samples_file] = existing
-        else:
+        existing = filter(is_sound, folder.glob(batch_name(start, count, '*x*')))
+        self.samples_file = next(existing, None) if is_complete else None
+        if self.samples_file is None:
             self.samples_file = self.shards.assemble(folder, start, count)
             print_log(f'The samples are in {self.samples_file}', 'current')
 

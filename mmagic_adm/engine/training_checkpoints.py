@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +17,27 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmagic_adm.diffusion import TimestepSampler
-from mmagic_adm.engine.made_from import differences, flattened
+from mmagic_adm.engine.run_folder import differences, flattened
+from mmagic_adm.files.archives import is_sound
+from mmagic_adm.files.whole import CheckpointError, written_whole
 from mmagic_adm.registry import HOOKS
 
 WHOLE_FILES = 'whole_files'
 
-# Parts of a config that say what is trained; and what in them does not.
+# Parts of a config that say what is trained.
 OF_TRAINING = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg')
-OF_NO_MATTER = ('pretrained_cfgs', 'use_checkpoint', 'num_workers', 'persistent_workers')
 
 
 @register_backend(WHOLE_FILES)
 class WholeFiles(LocalBackend):
     """The local disk, where a file appears once all of it is written."""
 
-    def put(self, obj: bytes | io.BytesIO, filepath: str | Path) -> None:
+    def put(self, obj: bytes, filepath: str | Path) -> None:
         """Writes a file."""
         path = Path(filepath)
-        # Always the same name: what a killed process left is written over by its successor.
-        temporary = path.with_name(f'.{path.name}.tmp')
-        super().put(obj, temporary)
-        os.replace(temporary, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path, len(obj), overwrite=True) as temporary:
+            super().put(obj, temporary)
 
 
 @HOOKS.register_module()
@@ -64,13 +65,40 @@ class WholeCheckpoints(CheckpointHook):
 
 
 def last_checkpoint(work_dir: str | Path) -> Path | None:
-    """The newest whole checkpoint of a training, if it has got so far."""
+    """The newest checkpoint of a training, if it has got so far."""
+    return next(iter(_checkpoints(work_dir)), None)
+
+
+def checkpoint_to_resume(work_dir: str | Path) -> Path | None:
+    """The newest checkpoint of a training, found to be sound.
+
+    Raises:
+        CheckpointError: It is damaged; the message names the last that is not.
+    """
+    there = _checkpoints(work_dir)
+    damaged = [*itertools.takewhile(lambda path: not is_sound(path), there)]
+    if not damaged:
+        return there[0] if there else None
+    way_out = 'none is sound: start anew, with another --work-dir'
+    if len(damaged) < len(there):
+        way_out = f'delete it, and --resume goes on from {there[len(damaged)].name}, which is sound'
+    names = ' and '.join(path.name for path in damaged)
+    raise CheckpointError(f'{work_dir}: {names} is truncated or damaged; {way_out}')
+
+
+def _checkpoints(work_dir: str | Path) -> list[Path]:
+    """All of a training, the newest first."""
+    numbered = {
+        int(match[1]): path
+        for path in Path(work_dir).glob('iter_*.pth')
+        if (match := re.fullmatch(r'iter_(\d+)\.pth', path.name))
+    }
+    if numbered:
+        return [numbered[iteration] for iteration in sorted(numbered, reverse=True)]
+    # They may have other names, or go to another folder.
     note = Path(work_dir, 'last_checkpoint')
-    if note.is_file() and (named := Path(note.read_text())).is_file():
-        return named
-    # The folder was moved, or the process killed while it wrote the note.
-    found = Path(work_dir).glob('iter_*.pth')
-    return max(found, key=lambda path: int(path.stem.removeprefix('iter_')), default=None)
+    named = os.fsdecode(note.read_bytes()) if note.is_file() else ''
+    return [Path(named)] if os.path.isfile(named) else []
 
 
 @HOOKS.register_module()
@@ -174,4 +202,4 @@ def _made_from(runner: Runner) -> dict[str, str]:
     """What the training is made from, flat: 'model.unet.dropout' and so on."""
     config = runner.cfg.to_dict()
     parts = {name: config.get(name) for name in OF_TRAINING}
-    return dict(flattened(parts, OF_NO_MATTER), processes=str(get_world_size()))
+    return dict(flattened(parts), processes=str(get_world_size()))

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmagic_adm.files.whole import RefusedError, check_content, reading
+from mmagic_adm.files.whole import CheckpointError, RefusedError, check_content, reading
 
 # What a member may unpack to: so much, or so many times what it takes in the file.
 _SMALL = 1 << 26
@@ -84,3 +84,12 @@ def _has_sums(path: str, size: int, changed: int) -> bool:
         if has_sums and (damaged := archive.testzip()):
             raise ValueError(f'{damaged} is not what its checksum says')
         return has_sums
+
+
+def is_sound(path: Path) -> bool:
+    """Whether all of an archive is what was written."""
+    try:
+        with open_archive(path):
+            return True
+    except CheckpointError:
+        return False

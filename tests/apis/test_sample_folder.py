@@ -95,7 +95,9 @@ def test_a_trajectory_is_a_strip_of_two_rows_and_a_frame_for_each_step():
 class TestBadInput:
     def test_a_folder_of_other_samples(self, tmp_path):
         filled(tmp_path)
-        with pytest.raises(ValueError, match=r'made with seed=3, not 4; .*--overwrite'):
+        with pytest.raises(
+            ValueError, match=r'seed: 3 there, 4 now\); nothing was changed: .*--overwrite'
+        ):
             SampleFolder(tmp_path, {**SETTINGS, 'seed': 4})
 
     def test_a_folder_of_something_else(self, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from mmengine import MODELS, Config
 from PIL import Image
 
 from mmagic_adm.checkpoints import write_checkpoint
+from mmagic_adm.files.alone import claimed
 from tests.commands.running import fail, run_here, succeed
 from tests.reference import fill_by_name
 from tests.tiny import CLASSIFIER, build_model, model_config
@@ -97,7 +99,8 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_makes_the_rest(arguments
     os.kill(process.pid, signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode == 130
-    assert 'of 6 images made; the same command makes the rest' in stderr
+    assert 'of 6 images made, which are in' in stderr
+    assert 'the same command makes the rest' in stderr
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / 'out').glob('0*.png')}
     assert 2 <= len(kept) < 6
 
@@ -168,6 +171,31 @@ class TestBadInput:
         assert 'choose another --out, or --overwrite' in line
         assert sorted(path.name for path in folder.iterdir()) == before
 
+    def test_weights_or_a_config_that_changed_under_the_same_path(self, arguments, tmp_path):
+        model, weights, out = tmp_path / 'mine.py', tmp_path / 'mine.safetensors', tmp_path / 'out'
+        shutil.copy(arguments[1], model)
+        shutil.copy(arguments[3], weights)
+        command = ['sample', model, '--checkpoint', weights, '--labels', '1', '--out', out]
+        out.mkdir()
+        # What a kill during the very first write leaves.
+        (out / '.settings.json.unfinished').write_text('{"mod')
+        succeed(*command)
+        before = (out / '000000.png').stat().st_mtime_ns
+        shutil.move(weights, tmp_path / 'moved.safetensors')
+        moved = [tmp_path / 'moved.safetensors' if each == weights else each for each in command]
+        succeed(*moved)
+        assert (out / '000000.png').stat().st_mtime_ns == before
+
+        state = build_model(classifier=CLASSIFIER).state_dict()
+        state['unet.out.2.bias'] += 1
+        write_checkpoint(state, weights, 'safetensors')
+        assert re.search(r'another run \(weights: \S+ there, \S+ now\)', fail(*command))
+        model.write_text(model.read_text() + "\nmodel['num_inference_steps'] = 3\n")
+        assert 'model.num_inference_steps: 4 there, 3 now' in fail(*moved)
+        with claimed(out):
+            assert f'{out} is in use by another run' in fail(*command, '--overwrite')
+        assert (out / '000000.png').stat().st_mtime_ns == before
+
     def test_weights_of_the_classifier_alone_are_wrong_usage(self):
         ended = run_here('sample', 'any', '--classifier-checkpoint', 'classifier.pt')
         assert ended.returncode == 2
@@ -216,9 +244,10 @@ class TestConfigOptions:
     def test_a_folder_made_with_others_is_refused(self, sampled):
         _, command = sampled(*GUIDED)
         assert succeed(*command) != ''
-        assert 'cfg_options' in fail(*command, 'model.guidance.every=2')
+        changed = 'model.guidance.every: nothing there, 2 now'
+        assert changed in fail(*command, 'model.guidance.every=2')
         without = command[: command.index('--cfg-options')]
-        assert 'cfg_options' in fail(*without)
+        assert 'model.guidance.scale: 9.0 there, nothing now' in fail(*without)
 
     @pytest.mark.parametrize(
         ('changes', 'message'),

@@ -7,8 +7,9 @@ from mmengine import Config
 from PIL import Image
 
 from mmagic_adm.checkpoints import write_checkpoint
+from mmagic_adm.commands import sweep
 from mmagic_adm.evaluation import write_batch
-from tests.commands.running import fail, succeed
+from tests.commands.running import fail, run_here, succeed
 from tests.evaluation.tiny import TINY, blocky_images
 from tests.tiny import CLASSIFIER, build_model, model_config
 
@@ -71,9 +72,22 @@ def test_a_row_for_each_scale_as_table_json_and_plot(small, given, tmp_path):
     assert Image.open(out / 'sweep.png').width > 1000
 
 
-def test_a_scale_more_adds_to_what_is_there(small, given, tmp_path):
+def test_ctrl_c_keeps_the_scales_that_are_done_and_more_of_them_add_to_it(
+    small, given, tmp_path, monkeypatch
+):
     out = tmp_path / 'out'
-    succeed(*small('tiny-g.py', '--scales', '0,2', *given, '--out', out))
+    add = sweep.Results.add
+
+    def add_and_stop(results, scale, row):
+        add(results, scale, row)
+        if scale == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep.Results, 'add', add_and_stop)
+        ended = run_here(*small('tiny-g.py', '--scales', '0,2,4', *given, '--out', out))
+    assert ended.returncode == 130
+    assert f'{out / "sweep.json"} has 0, 2: the same command makes the rest' in ended.stderr
     before = rows(out)
     succeed(*small('tiny-g.py', '--scales', '0,1,2', *given, '--out', out))
     after = rows(out)
@@ -137,7 +151,9 @@ class TestBadInput:
         succeed(*small('evaluated.py', '--scales', '1', '--out', out))
         before = (out / 'sweep.json').read_text()
         another = small('evaluated.py', '--scales', '1', '--out', out, '--seed', '5')
-        assert 'holds samples made with seed=0, not 5; choose another --out' in fail(*another)
+        assert 'belongs to another run (seed: 0 there, 5 now); nothing was changed' in fail(
+            *another
+        )
         assert (out / 'sweep.json').read_text() == before
         succeed(*another, '--overwrite')
         assert (out / 'sweep.json').read_text() != before

@@ -1,5 +1,6 @@
 """``mmagic-adm train`` and the scripts around it, as they are called from a shell."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from mmagic_adm.checkpoints import load_network, read_checkpoint
+from mmagic_adm.engine import TrainingRunner
 from mmagic_adm.networks import ADMUNet
-from tests.commands.running import TOOLS, fail, succeed
+from tests.commands.running import TOOLS, fail, run_here, succeed
 from tests.engine.training import UNET, training_config
 from tests.reference import REPOSITORY
 from tests.tiny import UNET as RGB_UNET
@@ -55,6 +57,21 @@ def test_there_may_be_nothing_to_resume(trained, tmp_path):
     assert f'nothing to resume in {tmp_path}' in fail(
         'train', trained[0], '--work-dir', tmp_path, '--resume'
     )
+
+
+def test_a_full_disk_is_named_by_the_folder(trained, tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(TrainingRunner, 'dump_config', full_disk)
+    message = fail('train', trained[0], '--work-dir', tmp_path / 'work')
+    assert f'cannot write {tmp_path / "work"}: the disk is full' in message
+
+
+def test_another_order_is_for_a_training_that_had_one(trained):
+    ended = run_here('train', trained[0], '--allow-reorder')
+    assert ended.returncode == 2
+    assert '--allow-reorder goes with --resume' in ended.stderr
 
 
 def test_a_config_without_training_is_refused():

@@ -19,6 +19,7 @@ from mmagic_adm.checkpoints.zoo import zoo_entries
 from mmagic_adm.commands._manners import in_one_line
 from mmagic_adm.compat import environment
 from mmagic_adm.datasets import LSUN, ImageFolder, check_labels
+from mmagic_adm.engine import checkpoint_to_resume
 from mmagic_adm.engine.sample_shards import SampleShards, Shard
 from mmagic_adm.evaluation import (
     InceptionFeatures,
@@ -27,6 +28,7 @@ from mmagic_adm.evaluation import (
     open_images,
     precision_recall,
 )
+from mmagic_adm.files.alone import claimed
 from mmagic_adm.files.download import fetch
 from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.guidance import ScoreGuidance
@@ -286,12 +288,6 @@ def uneven_steps(folder, monkeypatch):
     DDIMScheduler().set_timesteps('ddim60')
 
 
-@provokes('… holds samples made with …; choose another --out, or --overwrite')
-def other_samples(folder, monkeypatch):
-    for seed in (0, 1):
-        SampleFolder(folder, dict(seed=seed))
-
-
 @provokes('… is not empty and not a folder of samples; choose another --out')
 def folder_of_something_else(folder, monkeypatch):
     file_with(folder, b'', 'thesis.tex')
@@ -472,6 +468,12 @@ def another_run(folder, monkeypatch):
         shards_in(folder, dict(weights=weights))
 
 
+@provokes('… is in use by another run (…): wait for its end, or choose another folder')
+def a_run_at_work(folder, monkeypatch):
+    with claimed(folder), claimed(folder):
+        pass
+
+
 # ---- Training and data
 
 
@@ -493,6 +495,21 @@ def training_that_is_there(folder, monkeypatch):
 @provokes('there is nothing to resume in …: no checkpoint yet')
 def nothing_to_resume(folder, monkeypatch):
     return fail('train', config_in(folder), '--work-dir', folder / 'work', '--resume')
+
+
+@provokes('… is truncated or damaged; delete it, and --resume goes on from …, which is sound')
+def a_damaged_training(folder, monkeypatch):
+    torch.save({}, folder / 'iter_2.pth')
+    file_with(folder, (folder / 'iter_2.pth').read_bytes()[:-9], 'iter_4.pth')
+    checkpoint_to_resume(folder)
+
+
+@provokes('the training to resume had its data in another order (…): choose')
+def another_order(folder, monkeypatch):
+    config = training_config(folder / 'work', max_iters=2)
+    run_training(config)
+    config.train_dataloader.batch_size = 2
+    resume_training(config, folder / 'work' / 'iter_2.pth')
 
 
 @provokes('the training to resume is of another model: …')

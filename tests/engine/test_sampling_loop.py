@@ -1,5 +1,6 @@
 import copy
 import json
+import os
 import uuid
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from mmagic_adm.engine import EvaluationRunner, SamplingLoop
 from mmagic_adm.evaluation import evaluate, write_batch
+from mmagic_adm.files.alone import claimed
 from mmagic_adm.registry import DATASETS
 from tests.evaluation.tiny import TINY, blocky_images, run_on_processes
 from tests.tiny import build_model, model_config
@@ -85,7 +87,7 @@ def interrupted(config, monkeypatch):
         test_step(loop, idx, data_batch)
 
     monkeypatch.setattr(SamplingLoop, 'run_iter', interrupting)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r'with 9 of 14 samples in .*/samples; .*--resume'):
         run(config)
 
     def watching(loop, idx, data_batch):
@@ -170,6 +172,13 @@ def test_a_finished_run_is_evaluated_again_without_sampling(config, tmp_path, in
     assert len(interrupted) == asked
     assert file.stat().st_mtime_ns == before
 
+    # What they were put together in is damaged, and they are sound.
+    whole = samples(tmp_path / 'work')[0]
+    file.write_bytes(file.read_bytes()[:-9])
+    run(config, test_cfg__resume=True)
+    assert len(interrupted) == asked
+    np.testing.assert_array_equal(samples(tmp_path / 'work')[0], whole)
+
 
 def test_a_longer_run_takes_over_the_samples_of_a_shorter_one(config, interrupted, tmp_path):
     run(config, test_cfg__resume=True)
@@ -224,11 +233,15 @@ def test_other_weights_are_refused(config, interrupted, tmp_path):
 
 def test_all_processes_refuse_together(config, interrupted, tmp_path):
     def refused():
-        with pytest.raises(ValueError, match='earlier run'):
+        with pytest.raises(ValueError, match='run') as why:
             run(config)
-        return True
+        return [str(why.value)]
 
-    assert run_on_processes(refused, 2, tmp_path) == [True, True]
+    for [said] in run_on_processes(refused, 2, tmp_path):
+        assert 'earlier run' in said
+    with claimed(tmp_path / 'work' / 'samples'):
+        for [said] in run_on_processes(refused, 2, tmp_path):
+            assert f'in use by another run (process {os.getpid()} on' in said
 
 
 def test_a_copied_shard_is_found_out(config, interrupted, tmp_path):

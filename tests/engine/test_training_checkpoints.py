@@ -1,5 +1,6 @@
 """Checkpoints of a training: whole or not there, sound, and gone on from only by the same one."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -10,7 +11,13 @@ import torch
 from mmengine.fileio import LocalBackend
 from mmengine.logging import MessageHub
 
-from mmagic_adm.engine import StopOnNaN, TrainingRunner, last_checkpoint
+from mmagic_adm.engine import (
+    StopOnNaN,
+    TrainingRunner,
+    checkpoint_to_resume,
+    last_checkpoint,
+)
+from mmagic_adm.files import CheckpointError
 from tests.engine.training import UNET, resume, train, training_config
 from tests.models.on_its_way import OnItsWay
 
@@ -50,18 +57,69 @@ def test_killed_while_writing_the_last_good_one_remains_and_training_goes_on(tmp
     assert not list(tmp_path.glob('.iter_*'))
 
 
-@pytest.mark.parametrize('note', [None, '', '/moved/away/iter_6.pth'])
-def test_the_newest_checkpoint_is_found_without_the_note(tmp_path, note):
-    for step in (2, 10, 4):
+@pytest.mark.parametrize('note', [None, b'', b'/moved/away/iter_6.pth', b'\xff\xfe\0', b'x' * 999])
+def test_the_newest_checkpoint_is_found_whatever_the_note_says(tmp_path, note):
+    for step in (2, 10, 4, 'best'):
         (tmp_path / f'iter_{step}.pth').touch()
     if note is not None:
-        (tmp_path / 'last_checkpoint').write_text(note)
+        (tmp_path / 'last_checkpoint').write_bytes(note)
     assert last_checkpoint(tmp_path).name == 'iter_10.pth'
+
+
+def test_checkpoints_that_go_elsewhere_are_found_by_the_note(tmp_path):
+    elsewhere = tmp_path / 'elsewhere.pth'
+    elsewhere.touch()
+    (tmp_path / 'last_checkpoint').write_text(str(elsewhere))
+    assert last_checkpoint(tmp_path) == elsewhere
+
+
+def flip_a_bit(data):
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize('damage', [flip_a_bit, lambda data: data[:-100], lambda data: b''])
+def test_a_damaged_checkpoint_is_named_with_the_last_sound_one(tmp_path, damage):
+    for step in (2, 4, 6):
+        torch.save(dict(weights=torch.arange(1000)), tmp_path / f'iter_{step}.pth')
+    assert checkpoint_to_resume(tmp_path).name == 'iter_6.pth'
+    for step, said in ((6, 'iter_6.pth'), (4, 'iter_6.pth and iter_4.pth')):
+        file = tmp_path / f'iter_{step}.pth'
+        file.write_bytes(damage(file.read_bytes()))
+        sound = f'iter_{step - 2}.pth'
+        message = f'{said} is truncated or damaged; delete it, and --resume goes on from {sound}'
+        with pytest.raises(CheckpointError, match=message):
+            checkpoint_to_resume(tmp_path)
+    (tmp_path / 'iter_2.pth').write_bytes(b'')
+    with pytest.raises(CheckpointError, match='none is sound: start anew'):
+        checkpoint_to_resume(tmp_path)
+
+
+def test_a_full_disk_is_called_so_and_says_where(tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(LocalBackend, 'put', full_disk)
+    message = f'cannot write {tmp_path / "iter_2.pth"}: the disk is full .*; make room'
+    with pytest.raises(CheckpointError, match=message):
+        train(training_config(tmp_path, max_iters=2))
+    assert not [*tmp_path.glob('*.pth'), *tmp_path.glob('.*')]
 
 
 def test_a_folder_without_checkpoints_has_no_last_one(tmp_path):
     assert last_checkpoint(tmp_path) is None
     assert last_checkpoint(tmp_path / 'nowhere') is None
+
+
+def test_ctrl_c_says_where_training_goes_on(tmp_path, monkeypatch):
+    def stop(hook, runner, *_, **__):
+        if runner.iter == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(StopOnNaN, 'after_train_iter', stop)
+    said = f'stopped at iteration 2; --resume goes on from {tmp_path / "iter_2.pth"}'
+    with pytest.raises(KeyboardInterrupt, match=said):
+        train(training_config(tmp_path))
 
 
 def test_nan_in_the_loss_names_iteration_and_learning_rate_and_keeps_the_checkpoint(tmp_path):
@@ -119,12 +177,24 @@ def test_another_model_is_refused_by_what_differs(begun, tmp_path):
 
 def test_other_changes_are_named(begun, tmp_path):
     config = training_config(tmp_path, max_iters=3)
-    config.train_dataloader.batch_size = 2
+    config.optim_wrapper.optimizer.lr = 0.1
     config.log_level = 'INFO'
     resume(config, begun)
     log = next(tmp_path.glob('*/*.log')).read_text()
-    assert 'train_dataloader.batch_size: 4 there, 2 now' in log
+    assert 'optim_wrapper.optimizer.lr: 0.001 there, 0.1 now' in log
     assert 'train_cfg.max_iters: 2 there, 3 now' in log
+
+
+def test_another_order_of_the_data_is_refused_unless_allowed(begun, tmp_path):
+    config = training_config(tmp_path, max_iters=3)
+    config.train_dataloader.batch_size = 2
+    config.randomness.seed = 5
+    order = 'seed: 3 there, 5 now; images_per_iteration: 4 there, 2 now'
+    with pytest.raises(ValueError, match=rf'another order \({order}\): .*--allow-reorder'):
+        resume(config, begun)
+    config.train_cfg.allow_reorder = True
+    resume(config, begun)
+    assert last_checkpoint(tmp_path).name == 'iter_3.pth'
 
 
 def test_gradients_that_a_checkpoint_would_lose_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""Two processes take the steps that one takes with twice the batch."""
+"""Two processes take the steps that one takes with twice the batch, and one goes on with theirs."""
 
 import torch
 
@@ -16,15 +16,15 @@ def draw_by_content(images):
     return torch.tensor(timesteps), torch.ones(len(images)), torch.stack(noise)
 
 
-def run(work_dir, batch_size, launcher='none'):
+def run(work_dir, batch_size, launcher='none', **changes):
     """Three steps without a random number but those of the content; gives where they start."""
-    config = training_config(work_dir, max_iters=3, launcher=launcher)
+    config = training_config(work_dir, max_iters=3, launcher=launcher, **changes)
     config.model.unet = dict(UNET, dropout=0.0, class_dropout_prob=0.0)
     config.model.timestep_sampler = 'uniform'
     config.train_dataloader.batch_size = batch_size
     # Adam would make much of differences between gradients that are nearly 0.
     config.optim_wrapper.optimizer = dict(type='SGD', lr=0.1, momentum=0.9)
-    config.default_hooks.checkpoint.interval = 3
+    config.default_hooks.checkpoint.interval = 1
     runner = TrainingRunner.from_cfg(config)
     model = runner.model.module if launcher != 'none' else runner.model
     model.loss.draw = draw_by_content
@@ -36,11 +36,15 @@ def run(work_dir, batch_size, launcher='none'):
 def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     in_two_processes(run, tmp_path / 'two', 4, 'pytorch')
     start = run(tmp_path / 'one', batch_size=8)
-    two, one = (
-        torch.load(tmp_path / name / 'iter_3.pth', weights_only=False) for name in ('two', 'one')
+    begun = str(tmp_path / 'two' / 'iter_2.pth')
+    run(tmp_path / 'both', batch_size=8, resume=True, load_from=begun)
+    one, two, both = (
+        torch.load(tmp_path / name / 'iter_3.pth', weights_only=False)
+        for name in ('one', 'two', 'both')
     )
     for part in ('state_dict', 'ema_state_dict'):
         for key, expected in one[part].items():
-            torch.testing.assert_close(two[part][key], expected, atol=1e-6, rtol=1e-4)
+            for other in (two, both):
+                torch.testing.assert_close(other[part][key], expected, atol=1e-6, rtol=1e-4)
     moved = max((two['state_dict'][key] - start[key]).abs().max() for key in start)
     assert moved > 1e-3
