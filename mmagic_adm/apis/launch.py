@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
 
 from mmagic_adm.compat.environment import require
 
 
-def launch_demo(
-    model: str = 'adm-g_ddim25_digits-16x16',
-    host: str = '127.0.0.1',
-    port: int | None = None,
-    device: str | None = None,
-    outputs: str | Path = 'outputs/demo-web',
-) -> None:
+def launch_demo(**options: Any) -> None:
     """Serves a page to sample on, until ctrl-C.
 
     Args:
-        model: The model that is chosen at first: a config's name, or its path.
-        host: The address to listen on.
-        port: The port; None takes the first free one from 7860 on.
-        device: Where models run; None takes a GPU if there is one.
-        outputs: The folder that each run gets a folder in, and that nothing else is served from.
+        **options: See :func:`mmagic_adm.apis.demo.start_server`: ``model``, ``host``, ``port``,
+            ``device``, ``outputs``, ``keep_days``, ``keep_gigabytes``, ``allow_hosts``.
 
     Raises:
         ImportError: gradio is not installed.
     """
     demo = require('mmagic_adm.apis.demo', 'the demo in the browser', 'mmagic-adm[demo]')
-    demo.launch_demo(model, host, port, device, outputs)
+    server = demo.start_server(**options)
+    print_log(f'The demo is at {server.address}; ctrl-C ends it.')
+    server.wait()

@@ -17,7 +17,7 @@ from mmagic_adm.apis.demo.methods import (
     usual_interval,
     usual_scale,
 )
-from mmagic_adm.apis.demo.order import OWN_SCHEDULER
+from mmagic_adm.apis.demo.order import LONGEST_TEXT, OWN_SCHEDULER
 from mmagic_adm.apis.sampling import SCHEDULERS
 
 # Of ImageNet's thousand: golden retriever, hamster.
@@ -35,7 +35,7 @@ class Controls:
 
     def __init__(self, models: Sequence[str], model: str) -> None:
         facts = facts_of(model)
-        self.models = frozenset(models)
+        self.models = tuple(models)
         self.model = gr.Dropdown(list(models), value=model, label='Model', elem_id='model')
         self.about = gr.HTML(_about(facts), elem_id='about')
         self.classes = gr.Dropdown(
@@ -70,6 +70,7 @@ class Controls:
                 label='Interval',
                 placeholder='all steps',
                 max_lines=1,
+                max_length=LONGEST_TEXT,
                 min_width=100,
                 elem_id='interval',
                 **interval,

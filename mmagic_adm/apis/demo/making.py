@@ -101,12 +101,12 @@ def make(
     Raises:
         StoppedError: It was stopped before any sample was done.
     """
+    report(Progress(f'Fetching {order.model}'), may_be_left=True)
+    shelf.fetch_weights(order)
     report(Progress('Waiting for the device'), may_be_left=True)
-    with shelf.turn:
+    with shelf.next_turn():
         report(Progress(f'Loading {order.model}'), may_be_left=True)
-        model = shelf.model_for(order)
-        judges = shelf.classifier_for(order), shelf.judge_for(order.facts)
-        maker = _Maker(model, judges, order, report, scales or [order.scale_to_give])
+        maker = _Maker(shelf, order, report, scales or [order.scale_to_give])
         try:
             maker.make_all(every)
         except StoppedError:
@@ -120,14 +120,16 @@ class _Maker:
 
     def __init__(
         self,
-        model: Any,
-        judges: tuple[Any | None, Any | None],
+        shelf: Shelf,
         order: Order,
         report: Report[Progress],
         scales: Sequence[float | None],
     ) -> None:
-        self.model, self.judges, self.order, self.report = model, judges, order, report
-        self.scales = scales
+        self.shelf, self.order, self.report, self.scales = shelf, order, report, scales
+        self.model = shelf.model_for(order)
+        self.judges = shelf.classifier_for(order), shelf.judge_for(order.facts)
+        # What a network keeps from one step for the next would be lost to another's.
+        self.shares_steps = all(stage.reuse_every == 1 for stage in self.model.stages)
         self.total = len(scales) * order.count
         self.done: list[Sampled] = []
         self.trajectory: dict[str, Any] | None = None
@@ -156,6 +158,7 @@ class _Maker:
             )
             for _, result in batches:
                 self._keep(result, scale)
+                self.shelf.pass_on()
 
     def _keep(self, result: dict[str, Any], scale: float | None) -> None:
         samples, labels = result['samples'], result['labels']
@@ -173,6 +176,8 @@ class _Maker:
             text += f' · {len(self.done)} of {self.total} images done'
         text += f' · {self.seconds:.1f} s'
         self.report(Progress(text, share, tuple(self.done), step.pred_x0, self.total))
+        if self.shares_steps:
+            self.shelf.pass_on()
 
 
 def by_class(samples: Sequence[Sampled], count: int) -> list[Sampled]:

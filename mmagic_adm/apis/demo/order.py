@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import reprlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from mmagic_adm.apis.demo.catalogue import ModelFacts, facts_of
 from mmagic_adm.apis.demo.methods import NONE, TITLES, changes, methods_for
@@ -19,8 +19,8 @@ MAX_STEPS = 1000
 # The scheduler that a model is configured with.
 OWN_SCHEDULER = 'own'
 
-_NUMBER = r'(-?\d*\.?\d+)'
-_INTERVAL = re.compile(rf'\s*[(\[]?\s*{_NUMBER}\s*(?:-|–|,|to|\s)\s*{_NUMBER}\s*[)\]]?\s*')
+# What a field may hold; nothing that a person writes there is longer.
+LONGEST_TEXT = 200
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class Order:
 
 def read_order(
     model: str,
-    classes: Sequence[int] | None,
+    classes: Any,
     per_class: Any,
     seed: Any,
     steps: Any,
-    scheduler: str | None,
-    method: str | None,
+    scheduler: Any,
+    method: Any,
     scale: Any,
-    interval: str | None,
+    interval: Any,
 ) -> Order:
     """An order from what stands in the fields of the page.
 
@@ -94,10 +94,11 @@ def read_order(
     if count > MAX_IMAGES:
         asked = f'{len(labels)} classes with {each} images each' if labels else f'{each} images'
         raise ValueError(f'{asked}: a run makes up to {MAX_IMAGES} images, not {count}')
-    chosen = None if scheduler in (None, OWN_SCHEDULER) else scheduler
+    named = text_in(scheduler, 'the scheduler')
+    chosen = None if named in ('', OWN_SCHEDULER) else named
     if chosen is not None and chosen not in SCHEDULERS:
         raise ValueError(f'no scheduler is called {chosen!r}; there are {", ".join(SCHEDULERS)}')
-    method = _method(facts, chosen, method)
+    method = _method(facts, chosen, text_in(method, 'the guidance'))
     guided = method != NONE
     return Order(
         model=model,
@@ -112,22 +113,23 @@ def read_order(
     )
 
 
-def read_interval(facts: ModelFacts, text: str | None) -> tuple[float, float] | None:
+def read_interval(facts: ModelFacts, field: Any) -> tuple[float, float] | None:
     """Timesteps from '500-1000', or from shares of the process: '0.5-1'; None from nothing."""
-    if not text or not text.strip():
+    text = text_in(field, 'the interval')
+    if not text:
         return None
-    found = _INTERVAL.fullmatch(text)
     if facts.is_cascade:
         raise ValueError(
             'the stages of a cascade have guidance of their own: leave the interval empty'
         )
     last = facts.last_timestep
-    if found is None:
+    numbers = [_number(word) for word in re.split(r'[\s,–-]+|to', text.strip('([ ])'))]
+    if len(numbers) != 2 or None in numbers:
         raise ValueError(
             f'the interval is two timesteps such as 500-{last:g}, or shares of the process such as '
-            f'0.5-1, not {text.strip()!r}'
+            f'0.5-1, not {text!r}'
         )
-    low, high = (float(number) for number in found.groups())
+    low, high = cast('list[float]', numbers)
     if 0 <= low <= high <= 1:
         low, high = low * last, high * last
     if not 0 <= low <= high <= last:
@@ -137,9 +139,9 @@ def read_interval(facts: ModelFacts, text: str | None) -> tuple[float, float] | 
     return _plain(low), _plain(high)
 
 
-def read_scales(text: str | None, images_each: int) -> list[float]:
+def read_scales(field: Any, images_each: int) -> list[float]:
     """Guidance scales from '0, 1, 2', each once, in their order."""
-    words = [word for word in re.split(r'[,;\s]+', text or '') if word]
+    words = [word for word in re.split(r'[,;\s]+', text_in(field, 'the scales')) if word]
     scales = list(dict.fromkeys(_finite(word, 'a guidance scale') for word in words))
     if not scales:
         raise ValueError('the sweep needs at least one scale: 0, 1, 2, for example')
@@ -151,6 +153,14 @@ def read_scales(text: str | None, images_each: int) -> list[float]:
     return scales
 
 
+def text_in(field: Any, what: str) -> str:
+    """The text that stands in a field, without the space around it."""
+    text = '' if field is None else field
+    if not isinstance(text, str) or len(text) > LONGEST_TEXT:
+        raise ValueError(f'{what} is a text of up to {LONGEST_TEXT} characters')
+    return text.strip()
+
+
 def whole_number(value: Any, what: str, low: int, high: int | None = None) -> int:
     """The whole number that stands in a field, between limits."""
     limits = f'from {low} on' if high is None else f'from {low} to {high}'
@@ -160,10 +170,10 @@ def whole_number(value: Any, what: str, low: int, high: int | None = None) -> in
     return int(number)
 
 
-def _labels(facts: ModelFacts, classes: Sequence[int] | None) -> tuple[int, ...]:
+def _labels(facts: ModelFacts, classes: Any) -> tuple[int, ...]:
     if facts.num_classes is None:
         return ()
-    if not classes:
+    if not classes or not isinstance(classes, list):
         raise ValueError('choose at least one class')
     return tuple(whole_number(each, 'a class', 0, facts.num_classes - 1) for each in classes)
 
@@ -198,7 +208,7 @@ def _finite(value: Any, what: str) -> float:
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
@@ -206,7 +216,7 @@ def _number(value: Any) -> float | None:
 def _shown(value: Any) -> str:
     if value is None or value == '':
         return 'nothing'
-    return f'{value:g}' if isinstance(value, float) else repr(value)
+    return f'{value:g}' if isinstance(value, float) else reprlib.repr(value)
 
 
 def _plain(number: float) -> float:

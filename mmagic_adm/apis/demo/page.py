@@ -10,6 +10,7 @@ import gradio as gr
 
 from mmagic_adm.apis.demo.catalogue import facts_of
 from mmagic_adm.apis.demo.controls import Controls
+from mmagic_adm.apis.demo.order import LONGEST_TEXT
 from mmagic_adm.apis.demo.pane import Pane, Updates
 from mmagic_adm.apis.demo.runs import Runs
 
@@ -21,9 +22,8 @@ SCALES = '0, 0.5, 1, 2, 4, 8'
 FRAMES = 9
 UNKNOWN_STEPS = 250
 
-# How many may wait for the device, and how long the page's copies of pictures are kept.
+# How many may wait for the device.
 LONGEST_QUEUE = 20
-DAY = 24 * 60 * 60
 
 Work = Callable[..., Iterator[Updates]]
 
@@ -35,9 +35,7 @@ def build_page(runs: Runs, model: str) -> gr.Blocks:
         runs: What the buttons do.
         model: The one that is chosen at first.
     """
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(DAY, DAY)
-    ) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(f'<div class="adm-title"><h1>{TITLE}</h1><p>{SUBTITLE}</p></div>')
         with gr.Row():
             with gr.Column(scale=4, min_width=320):
@@ -51,6 +49,7 @@ def build_page(runs: Runs, model: str) -> gr.Blocks:
                         label='Scales',
                         info='One image of each class at every scale, from the same seed.',
                         max_lines=1,
+                        max_length=LONGEST_TEXT,
                         elem_id='sweep-scales',
                     )
                     sweep = Pane('sweep', 'Sweep', 'A row for each class, from weak to strong.')
@@ -80,7 +79,8 @@ def build_page(runs: Runs, model: str) -> gr.Blocks:
             runs.visitors.leave(str(request.session_hash))
 
         page.unload(leave)
-    return page.queue(max_size=LONGEST_QUEUE, default_concurrency_limit=1)
+    # Not by a request that goes past the queue.
+    return page.queue(max_size=LONGEST_QUEUE, default_concurrency_limit=1, api_open=False)
 
 
 def usual_every(model: str) -> int:

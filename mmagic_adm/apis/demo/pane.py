@@ -15,6 +15,10 @@ from mmagic_adm.apis.demo.results import Files
 
 Updates = dict[Any, Any]
 
+# How many may be at work: they take turns on the device, so none of them waits for the end of
+# another's run. Each has a model in memory.
+AT_ONCE = 4
+
 
 class Pane:
     """Buttons, a view of the work, and what came of it.
@@ -89,7 +93,7 @@ class Pane:
             preprocess=False,
             show_progress='hidden',
             concurrency_id='device',
-            concurrency_limit=1,
+            concurrency_limit=AT_ONCE,
             api_visibility='private',
         )
         done.then(self._settle, None, [self.run, self.stop], **quick)

@@ -25,7 +25,7 @@ from mmagic_adm.apis.demo.order import (
 from mmagic_adm.apis.demo.pane import Pane, Updates
 from mmagic_adm.apis.demo.preview import caption, columns_for, enlarged, stacked
 from mmagic_adm.apis.demo.reproduction import as_command, as_python
-from mmagic_adm.apis.demo.results import write_results
+from mmagic_adm.apis.demo.results import Outputs, write_results
 from mmagic_adm.apis.demo.shelf import Shelf
 from mmagic_adm.apis.demo.visitors import Visitors
 from mmagic_adm.apis.sampling import is_out_of_memory
@@ -44,13 +44,13 @@ class Runs:
 
     Args:
         shelf: Where the models are.
-        outputs: The folder that each run gets a folder in.
+        outputs: Where each run gets a folder.
         models: Names of the models that may be asked for.
         device: The device, if it was said which; the copied code says it again.
     """
 
     def __init__(
-        self, shelf: Shelf, outputs: Path, models: Collection[str], device: str | None = None
+        self, shelf: Shelf, outputs: Outputs, models: Collection[str], device: str | None = None
     ) -> None:
         self.shelf = shelf
         self.outputs = outputs
@@ -174,7 +174,7 @@ def _once_per_class(fields: Sequence[Any]) -> list[Any]:
 
 def _first_class(fields: Sequence[Any]) -> list[Any]:
     model, classes, _, *others = fields
-    return [model, (classes or [])[:1], 1, *others]
+    return [model, classes[:1] if isinstance(classes, list) else classes, 1, *others]
 
 
 def _read_every(value: Any, order: Order) -> int:

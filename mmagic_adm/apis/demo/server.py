@@ -1,66 +1,49 @@
-"""The server of the demo, and what it lets out."""
+"""The server of the demo."""
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gradio as gr
-from mmengine.logging import print_log
-from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import uvicorn
+from fastapi import FastAPI
 
 from mmagic_adm.apis.demo.catalogue import BUNDLED_MODEL, facts_of, sampling_models
+from mmagic_adm.apis.demo.doorkeeper import EVERY_ADDRESS, LOOPBACK, Doorkeeper, names_served
 from mmagic_adm.apis.demo.look import CSS, theme
 from mmagic_adm.apis.demo.page import build_page
+from mmagic_adm.apis.demo.results import Outputs
 from mmagic_adm.apis.demo.runs import Runs
 from mmagic_adm.apis.demo.shelf import Shelf
 
-LOOPBACK = '127.0.0.1'
-OUTPUTS = 'outputs/demo-web'
+PORTS = range(7860, 7960)
 
-# Seconds that a step is given to end in.
+# Seconds that a batch's step, and the answers that are being given, have to end in.
 LAST_STEP = 10
-
-# The browser is to ask nobody else for anything.
-POLICY = (
-    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
-    "frame-ancestors 'self'; form-action 'self'; base-uri 'self'"
-)
-
-# What gradio serves besides the page, and nothing here needs: files that are sent to it, pages of
-# other servers, the history of runs.
-API = '/gradio_api'
-CLOSED = (
-    '/upload',
-    '/process_recording',
-    '/proxy=',
-    '/file=http:',
-    '/file=https:',
-    '/file/http:',
-    '/file/https:',
-    '/run-history',
-)
 
 
 class Server(NamedTuple):
     """A server that is running.
 
     Attributes:
-        page: What it serves.
+        address: Where the page is.
         runs: What the page's buttons do.
+        page: What it serves.
+        http: What serves it.
+        thread: Where that does so.
     """
 
-    page: gr.Blocks
+    address: str
     runs: Runs
-
-    @property
-    def address(self) -> str:
-        """Where the page is."""
-        return str(self.page.local_url)
+    page: gr.Blocks
+    http: uvicorn.Server
+    thread: threading.Thread
 
     def wait(self) -> None:
         """Waits for ctrl-C, and ends the server."""
@@ -73,17 +56,22 @@ class Server(NamedTuple):
         """Ends the server, and what it is at."""
         self.runs.visitors.leave_all()
         self.page.close(verbose=False)
-        # Who samples holds it until their step is taken; leaving them at it would be a crash.
-        if self.runs.shelf.turn.acquire(timeout=LAST_STEP):
-            self.runs.shelf.turn.release()
+        self.http.should_exit = True
+        self.thread.join(LAST_STEP)
+        # Who samples holds it until their step is taken; leaving them at it would be a crash. It is
+        # kept, so that nobody who still waits begins.
+        self.runs.shelf.turn.acquire(timeout=LAST_STEP)
 
 
 def start_server(
     model: str = BUNDLED_MODEL,
-    host: str = LOOPBACK,
+    host: str = LOOPBACK[0],
     port: int | None = None,
     device: str | None = None,
-    outputs: str | Path = OUTPUTS,
+    outputs: str | Path = 'outputs/demo-web',
+    keep_days: float = 7,
+    keep_gigabytes: float = 5,
+    allow_hosts: Sequence[str] = (),
 ) -> Server:
     """Serves the demo from a thread, and returns.
 
@@ -93,32 +81,33 @@ def start_server(
         port: The port; None takes the first free one from 7860 on.
         device: Where models run; None takes a GPU if there is one.
         outputs: The folder that each run gets a folder in, and that nothing else is served from.
-
-    Returns:
-        The server.
+        keep_days: Days after which a run's folder is removed.
+        keep_gigabytes: As much as all of them may take; the oldest make room.
+        allow_hosts: Names and addresses that others call this machine by, besides ``host``;
+            requests for any other are refused. Needed where ``host`` is '0.0.0.0'.
 
     Raises:
-        ValueError: The model does not exist, or does not sample from nothing.
-        OSError: The port is taken.
+        ValueError: The model does not exist, or does not sample from nothing; or it is not said
+            under which names a page for other machines is served.
+        OSError: The address cannot be listened on, or the port is taken.
     """
     facts_of(model)
-    folder = Path(outputs)
-    cache = folder / 'cache'
-    cache.mkdir(parents=True, exist_ok=True)
+    names = names_served(host, allow_hosts)
+    kept = Outputs(Path(outputs), keep_days, keep_gigabytes)
+    listener = listen(host, port)
+    kept.cache.mkdir(parents=True, exist_ok=True)
     # Where gradio copies what it shows. All that is in there is served, so it must be ours alone.
-    os.environ['GRADIO_TEMP_DIR'] = str(cache.resolve())
+    os.environ['GRADIO_TEMP_DIR'] = str(kept.cache.resolve())
+    kept.prune()
     models = list(dict.fromkeys([*sampling_models(), model]))
-    runs = Runs(Shelf(device), folder, models, device)
+    runs = Runs(Shelf(device), kept, models, device)
     page = build_page(runs, model)
-    page.launch(
-        server_name=host,
-        server_port=port,
-        prevent_thread_lock=True,
-        quiet=True,
-        share=False,
-        inbrowser=False,
-        allowed_paths=[str(folder.resolve())],
-        app_kwargs=dict(middleware=[Middleware(Doorkeeper)]),
+    app = gr.mount_gradio_app(
+        FastAPI(openapi_url=None),
+        page,
+        path='/',
+        allowed_paths=[str(kept.folder.resolve())],
+        show_error=False,
         enable_monitoring=False,
         run_history=False,
         ssr_mode=False,
@@ -128,47 +117,41 @@ def start_server(
         theme=theme(),
         css=CSS,
     )
-    return Server(page, runs)
+    # Around all of gradio, which would answer some requests before anyone behind it is asked.
+    http = uvicorn.Server(
+        uvicorn.Config(
+            Doorkeeper(app, names), log_level='warning', timeout_graceful_shutdown=LAST_STEP
+        )
+    )
+    thread = threading.Thread(target=http.run, kwargs=dict(sockets=[listener]), daemon=True)
+    thread.start()
+    return Server(_address(listener, host), runs, page, http, thread)
 
 
-def launch_demo(
-    model: str = BUNDLED_MODEL,
-    host: str = LOOPBACK,
-    port: int | None = None,
-    device: str | None = None,
-    outputs: str | Path = OUTPUTS,
-) -> None:
-    """Serves the demo until ctrl-C; arguments as in :func:`start_server`."""
-    server = start_server(model, host, port, device, outputs)
-    print_log(f'The demo is at {server.address}; ctrl-C ends it.')
-    server.wait()
+def listen(host: str, port: int | None) -> socket.socket:
+    """A socket that listens on an address.
 
-
-class Doorkeeper:
-    """Keeps the page to this server, and this server to the page.
-
-    Args:
-        app: What answers the requests that come through.
+    Raises:
+        OSError: The address is none of this machine's, or no port is free; the message says so.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
-        if scope['type'] == 'http' and _is_closed(scope['path']):
-            response = PlainTextResponse('not served here', status_code=403)
-            await response(scope, receive, send)
-            return
-
-        async def send_with_policy(message: Message) -> None:
-            if message['type'] == 'http.response.start':
-                headers: list[Any] = message.setdefault('headers', [])
-                headers.append((b'content-security-policy', POLICY.encode()))
-            await send(message)
-
-        await self.app(scope, receive, send_with_policy)
+    if port is not None and not 0 <= port < 2**16:
+        raise ValueError(f'a port is a number from 0 to {2**16 - 1}, not {port}')
+    for each in PORTS if port is None else [port]:
+        try:
+            family, *_, address = socket.getaddrinfo(host, each, type=socket.SOCK_STREAM)[0]
+            return socket.create_server(address[:2], family=family)
+        except (OSError, UnicodeError) as error:
+            if getattr(error, 'errno', None) != errno.EADDRINUSE:
+                raise OSError(
+                    f'--host {host} cannot be listened on ({error}); 127.0.0.1 is for this '
+                    'machine alone, 0.0.0.0 for all others too'
+                ) from error
+    taken = f'ports {PORTS[0]} to {PORTS[-1]} are' if port is None else f'port {port} is'
+    raise OSError(f'{taken} taken; choose another: --port')
 
 
-def _is_closed(path: str) -> bool:
-    return path.removeprefix(API).startswith(CLOSED)
+def _address(listener: socket.socket, host: str) -> str:
+    """What to open in a browser on this machine."""
+    shown = 'localhost' if host in EVERY_ADDRESS else host
+    shown = f'[{shown}]' if ':' in shown else shown
+    return f'http://{shown}:{listener.getsockname()[1]}/'

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -13,8 +14,9 @@ from torch import nn
 
 from mmagic_adm.apis.demo.catalogue import ModelFacts
 from mmagic_adm.apis.demo.order import Order
-from mmagic_adm.apis.models import default_device, init_model
+from mmagic_adm.apis.models import default_device, init_model, model_config
 from mmagic_adm.checkpoints.zoo import find_config
+from mmagic_adm.files.download import fetch
 from mmagic_adm.guidance.classifier import build_frozen
 
 Kept = TypeVar('Kept')
@@ -31,14 +33,48 @@ class Shelf:
         capacity: How many models are kept, those that were used last.
 
     Attributes:
-        turn: To be held while sampling: the device works for one at a time.
+        turn: Held while somebody uses the device, see :meth:`next_turn`.
     """
 
     def __init__(self, device: str | torch.device | None = None, capacity: int = 2) -> None:
         self.device = torch.device(device) if device else default_device()
         self.turn = threading.Lock()
+        self._line = threading.Lock()
+        # As exact walks have it; the end of one would switch it on in the middle of another.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self._models: _Recent[Any] = _Recent(capacity)
         self._classifiers: _Recent[nn.Module] = _Recent(capacity)
+
+    @contextlib.contextmanager
+    def next_turn(self) -> Iterator[None]:
+        """While this lasts, the device is the caller's, but for when they :meth:`pass_on`."""
+        self._wait_in_line()
+        try:
+            yield
+        finally:
+            self.turn.release()
+
+    def pass_on(self) -> None:
+        """Lets whoever waits for the device have a turn first."""
+        self.turn.release()
+        self._wait_in_line()
+
+    def _wait_in_line(self) -> None:
+        # Who has just had a turn would get it again at once, were there no line to join: the first
+        # of those who wait holds it.
+        with self._line:
+            self.turn.acquire()
+
+    def fetch_weights(self, order: Order) -> None:
+        """Brings the files that a model is loaded from: slow, and not to be waited for by others.
+
+        Raises:
+            CheckpointError: They cannot be had.
+        """
+        config = model_config(find_config(order.model))
+        for stage in [config['base'], *config['upsamplers']] if 'base' in config else [config]:
+            for source in stage.get('pretrained_cfgs', {}).values():
+                fetch(source['ckpt_path'])
 
     def model_for(self, order: Order) -> Any:
         """A model as the order wants it guided.

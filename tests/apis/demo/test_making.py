@@ -67,23 +67,23 @@ def test_a_stop_comes_before_the_next_network_call(shelf, monkeypatch):
     hook = model.unet.register_forward_pre_hook(lambda *_: calls.append(1))
     try:
         with pytest.raises(StoppedError):
-            make(shelf, order(), Listener(stop_at=3))
+            make(shelf, order(), Listener(stop_at=4))
     finally:
         hook.remove()
-    # Heard: waiting, loading, the first step; stopped at the second.
+    # Heard: fetching, waiting, loading, the first step; stopped at the second.
     assert len(calls) == 2
 
 
 def test_samples_that_were_done_before_a_stop_are_kept(shelf):
     whole = make(shelf, order(per_class=5), Listener())
-    part = make(shelf, order(per_class=5), Listener(stop_at=6))
+    part = make(shelf, order(per_class=5), Listener(stop_at=7))
     assert not part.is_whole
     assert np.array_equal(pixels(part.samples), pixels(whole.samples)[:8])
 
 
 def test_a_stop_leaves_the_device_to_the_next(shelf):
     with pytest.raises(StoppedError):
-        make(shelf, order(), Listener(stop_at=3))
+        make(shelf, order(), Listener(stop_at=4))
     assert make(shelf, order(), Listener()).is_whole
 
 
@@ -101,9 +101,9 @@ def test_a_sweep_differs_in_the_scale_alone(shelf):
 
 
 def test_a_sweep_that_was_stopped_has_whole_scales_alone(shelf):
-    made = make(shelf, order(per_class=5), Listener(stop_at=10), scales=[0, 1])
+    made = make(shelf, order(per_class=5), Listener(stop_at=11), scales=[0, 1])
     assert len(made.samples) == 10
-    part = make(shelf, order(per_class=5), Listener(stop_at=6), scales=[0, 1])
+    part = make(shelf, order(per_class=5), Listener(stop_at=7), scales=[0, 1])
     assert len(part.samples) == 8
     assert whole_scales(part, 10) == []
 

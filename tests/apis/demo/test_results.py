@@ -1,5 +1,8 @@
 """The files of a run."""
 
+import dataclasses
+import os
+import time
 import zipfile
 
 import numpy as np
@@ -9,7 +12,7 @@ from PIL import Image
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
 from mmagic_adm.apis.demo.making import make
-from mmagic_adm.apis.demo.results import write_results
+from mmagic_adm.apis.demo.results import Outputs, write_results
 from mmagic_adm.apis.demo.shelf import Shelf
 from tests.apis.demo.orders import order
 
@@ -20,7 +23,7 @@ def made():
 
 
 def test_downloads_hold_the_true_pixels(made, tmp_path):
-    files = write_results(tmp_path, order(), made, made.samples)
+    files = write_results(Outputs(tmp_path), order(), made, made.samples)
     with np.load(files.npz) as samples:
         images, labels = samples['arr_0'], samples['arr_1']
     assert (images.shape, images.dtype, labels.tolist()) == ((2, 16, 16, 1), np.uint8, [3, 7])
@@ -37,6 +40,24 @@ def test_downloads_hold_the_true_pixels(made, tmp_path):
 
 
 def test_each_run_has_a_folder_of_its_own(made, tmp_path):
-    folders = {write_results(tmp_path, order(), made, made.samples).folder for _ in range(3)}
+    folders = {
+        write_results(Outputs(tmp_path), order(), made, made.samples).folder for _ in range(3)
+    }
     assert len(folders) == 3
     assert {folder.parent for folder in folders} == {tmp_path}
+
+
+def test_of_too_many_runs_the_oldest_make_room(made, tmp_path):
+    outputs = Outputs(tmp_path)
+    folders = [write_results(outputs, order(), made, made.samples).folder for _ in range(4)]
+    sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in folders]
+    for age, folder in enumerate(reversed(folders)):
+        os.utime(folder, (0, time.time() - 60 * age))
+    dataclasses.replace(outputs, keep_gigabytes=(sizes[2] + sizes[3] + 1) / 1e9).prune()
+    assert [folder.exists() for folder in folders] == [False, False, True, True]
+
+
+@pytest.mark.parametrize('kept', [0, -1, float('nan')])
+def test_how_much_is_kept_is_above_nothing(tmp_path, kept):
+    with pytest.raises(ValueError, match=r'keep_days is .* above 0; not'):
+        Outputs(tmp_path, keep_days=kept)

@@ -12,6 +12,7 @@ import gradio as gr
 
 from mmagic_adm.apis import init_model, sample
 from mmagic_adm.apis.demo.pane import Pane
+from mmagic_adm.apis.demo.results import Outputs
 from mmagic_adm.apis.demo.runs import Runs
 from mmagic_adm.apis.demo.shelf import Shelf
 from mmagic_adm.files.pictures import as_array, as_pictures
@@ -21,7 +22,7 @@ from tests.tiny import model_config
 
 @pytest.fixture
 def runs(tmp_path):
-    return Runs(Shelf('cpu'), tmp_path, models=[DIGITS, str(tmp_path / 'tiny.py')])
+    return Runs(Shelf('cpu'), Outputs(tmp_path), models=[DIGITS, str(tmp_path / 'tiny.py')])
 
 
 @pytest.fixture(scope='module')

@@ -1,15 +1,26 @@
-"""What the server gives away, and to whom."""
+"""What the server gives away, and to whom: asked over HTTP, as anybody could."""
 
+import json
+import os
 import re
-import urllib.error
-import urllib.request
+import threading
+import time
+from urllib.parse import quote, urlsplit
 
+import httpx
 import pytest
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
 from mmagic_adm.apis.demo import start_server
+from mmagic_adm.apis.demo.doorkeeper import LONGEST_BODY, names_served
+from mmagic_adm.apis.demo.order import LONGEST_TEXT
+from mmagic_adm.apis.demo.server import listen
+from tests.apis.demo.orders import fields
 from tests.reference import REPOSITORY
+
+API = 'gradio_api'
+PATIENCE = 60
 
 
 @pytest.fixture(scope='module')
@@ -18,19 +29,80 @@ def outputs(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def address(outputs):
-    server = start_server(device='cpu', outputs=outputs)
-    yield server.address
+def server(outputs):
+    server = start_server(port=0, device='cpu', outputs=outputs, allow_hosts=['Demo.Example'])
+    yield server
     server.close()
 
 
-def status(address, path, method='GET'):
-    request = urllib.request.Request(address + path, method=method)
-    try:
-        with urllib.request.urlopen(request) as response:
-            return response.status
-    except urllib.error.HTTPError as error:
-        return error.code
+@pytest.fixture(scope='module')
+def address(server):
+    return server.address
+
+
+@pytest.fixture(scope='module')
+def ask(address):
+    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
+        yield client.request
+
+
+class Visitor:
+    """Somebody with the page open, as gradio's page talks to its server.
+
+    Args:
+        ask: Sends a request.
+        name: What their session is called.
+    """
+
+    def __init__(self, ask, name):
+        self.ask, self.name = ask, name
+        config = ask('GET', 'config').json()
+        ids = {each['props'].get('elem_id'): each['id'] for each in config['components']}
+        self.begin, self.stop = (
+            next(
+                each['id']
+                for each in config['dependencies']
+                if [ids[f'samples-{button}'], 'click'] in each['targets']
+            )
+            for button in ('run', 'stop')
+        )
+        self.work = next(
+            each['id'] for each in config['dependencies'] if each['trigger_after'] == self.begin
+        )
+        self.view = ids['samples-view']
+
+    def press(self, button, *data):
+        body = dict(fn_index=button, session_hash=self.name, data=data)
+        answer = self.ask('POST', f'{API}/run/predict', json=body)
+        assert answer.status_code == 200, answer.text
+
+    def join(self, **changes):
+        body = dict(fn_index=self.work, session_hash=self.name, data=fields(**changes))
+        return self.ask('POST', f'{API}/queue/join', json=body).status_code
+
+    def run(self, **changes):
+        """Presses the button; gives what the page says in the end."""
+        self.press(self.begin)
+        assert self.join(**changes) == 200
+        return self.wait()
+
+    def wait(self):
+        """What the page says when the run that was begun has ended."""
+        answer = self.ask('GET', f'{API}/queue/data', params=dict(session_hash=self.name))
+        said = [json.loads(line[5:]) for line in answer.text.splitlines() if line]
+        shown = [each['output']['data'][0] for each in said if each['msg'] == 'process_generating']
+        assert said[-1]['msg'] == 'close_stream'
+        return json.dumps(shown)
+
+
+@pytest.fixture
+def ann(ask):
+    return Visitor(ask, 'ann')
+
+
+@pytest.fixture
+def bob(ask):
+    return Visitor(ask, 'bob')
 
 
 def test_it_listens_on_this_machine_alone(address):
@@ -49,30 +121,191 @@ def test_it_listens_on_this_machine_alone(address):
         'https://example.com/',
     ],
 )
-def test_no_file_outside_its_outputs_is_served(address, path):
-    assert status(address, f'gradio_api/file={path}') == 403
+def test_no_file_outside_its_outputs_is_served(ask, path):
+    assert ask('GET', f'{API}/file={quote(str(path), safe="")}').status_code == 403
 
 
-def test_its_outputs_are_served(address, outputs):
+def test_its_outputs_are_served(ask, outputs):
     (outputs / 'a.txt').write_text('a')
-    assert status(address, f'gradio_api/file={outputs / "a.txt"}') == 200
+    assert ask('GET', f'{API}/file={outputs / "a.txt"}').status_code == 200
     beside = outputs.parent / 'beside.txt'
     beside.write_text('b')
-    assert status(address, f'gradio_api/file={beside}') == 403
-    assert status(address, f'gradio_api/file={outputs}/../beside.txt') == 403
+    assert ask('GET', f'{API}/file={beside}').status_code == 403
+    assert ask('GET', f'{API}/file={outputs}/..%2fbeside.txt').status_code == 403
 
 
-@pytest.mark.parametrize('path', ['gradio_api/upload', 'gradio_api/run-history/connect'])
-def test_nothing_can_be_sent_to_it(address, path):
-    assert status(address, path, 'POST') == 403
+@pytest.mark.parametrize('path', ['upload', 'run-history/connect'])
+def test_nothing_can_be_sent_to_it(ask, path):
+    assert ask('POST', f'{API}/{path}').status_code == 403
 
 
-def test_the_browser_is_told_to_ask_nobody_else(address):
-    with urllib.request.urlopen(address) as response:
-        policy = response.headers['content-security-policy']
-        text = response.read().decode()
-    assert "default-src 'self'" in policy
-    assert 'googleapis' not in text
+def test_the_browser_is_told_to_ask_nobody_else(ask):
+    page = ask('GET', '')
+    assert "default-src 'self'" in page.headers['content-security-policy']
+    assert 'googleapis' not in page.text
+
+
+# A page, its settings, files, the queue and its stream of events, and what is asked before a POST.
+ROUTES = [
+    ('GET', ''),
+    ('GET', 'config'),
+    ('GET', f'{API}/file=README.md'),
+    ('GET', f'{API}/queue/data?session_hash=ann'),
+    ('GET', f'{API}/heartbeat/ann'),
+    ('POST', f'{API}/queue/join'),
+    ('POST', f'{API}/run/predict'),
+    ('OPTIONS', f'{API}/queue/join'),
+]
+
+
+@pytest.mark.parametrize(('method', 'path'), ROUTES)
+@pytest.mark.parametrize(
+    'headers',
+    [
+        {'host': 'evil.example'},
+        {'host': 'evil.example', 'origin': 'http://evil.example'},
+        {'host': 'localhost.evil.example:7860'},
+        {'host': '127.0.0.1@evil.example'},
+        {'host': '[evil'},
+        {'host': ''},
+        {'host': 'localhost', 'x-forwarded-host': 'evil.example'},
+        {'host': 'localhost', 'origin': 'http://evil.example'},
+        {'host': 'localhost', 'origin': 'http://localhost:3000'},
+        {'host': 'demo.example', 'origin': 'https://evil.example'},
+        {'host': 'localhost', 'origin': 'null'},
+    ],
+)
+def test_pages_of_others_get_nothing_from_it(ask, method, path, headers):
+    headers = {'access-control-request-method': 'POST', **headers}
+    answer = ask(method, path, headers=headers)
+    assert answer.status_code == 403
+    assert not any('access-control' in name for name in answer.headers)
+
+
+@pytest.mark.parametrize(
+    'host', ['localhost', '127.0.0.1:7860', '[::1]:80', 'demo.example', 'LOCALHOST']
+)
+def test_it_answers_to_the_names_it_was_started_for(ask, host):
+    assert ask('GET', 'config', headers={'host': host}).status_code == 200
+    headers = {'host': host, 'origin': f'https://{host}'}
+    assert ask('GET', 'config', headers=headers).status_code == 200
+
+
+def test_a_websocket_is_not_opened(ask):
+    upgrade = {
+        'connection': 'upgrade',
+        'upgrade': 'websocket',
+        'sec-websocket-version': '13',
+        'sec-websocket-key': 'MDEyMzQ1Njc4OWFiY2RlZg==',
+    }
+    assert ask('GET', f'{API}/queue/join', headers=upgrade).status_code in (403, 404, 405)
+
+
+def test_a_page_for_other_machines_is_told_its_names():
+    with pytest.raises(ValueError, match=r'--allow-host NAME'):
+        names_served('0.0.0.0', [])
+    assert {'box', 'localhost'} < names_served('0.0.0.0', ['box'])
+    assert 'box.lan' in names_served('Box.lan', [])
+
+
+@pytest.mark.parametrize(
+    'body',
+    [dict(content=b' ' * (LONGEST_BODY + 1)), dict(content=iter([b'{', b'}']))],
+    ids=['long', 'of unknown length'],
+)
+def test_a_request_has_a_length(ask, body):
+    assert ask('POST', f'{API}/queue/join', **body).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(interval='1' * 600 + '-'), f'the interval is a text of up to {LONGEST_TEXT}'),
+        (dict(interval='1' * LONGEST_TEXT), 'The interval is two timesteps'),
+        (dict(interval=' ' * LONGEST_TEXT), 'images in'),
+        (dict(interval=['500', '1000']), 'the interval is a text'),
+        (dict(scheduler='x' * 9999), 'the scheduler is a text'),
+        (dict(method={}), 'the guidance is a text'),
+        (dict(scale='9' * 9999), 'the guidance scale is a number'),
+        (dict(seed=10**400), 'the first seed is a whole number'),
+        (dict(steps=[[[]]]), 'the number of steps is a whole number'),
+        (dict(classes='3'), 'choose at least one class'),
+        (dict(classes=[3] * 9999), 'up to 100 images'),
+        (dict(model='../../../etc/passwd'), 'no such model'),
+        (dict(model=[]), 'no such model'),
+    ],
+)
+def test_a_field_is_read_at_once_or_refused(ann, changes, message):
+    begun = time.monotonic()
+    said = ann.run(**changes)
+    assert message.lower() in said.lower()
+    assert 'Traceback' not in said
+    assert time.monotonic() - begun < 20
+
+
+def test_nobody_goes_past_the_queue(ask, ann):
+    body = dict(fn_index=ann.work, session_hash='ann', data=fields())
+    assert ask('POST', f'{API}/run/predict', json=body).status_code == 404
+
+
+LONG = dict(per_class=50, steps=1000)
+
+
+def test_a_long_run_does_not_keep_others_waiting(ann, bob):
+    ann.press(ann.begin)
+    assert ann.join(**LONG) == 200
+    assert '2 images in' in bob.run()
+    ann.press(ann.stop)
+    assert 'Stopped' in ann.wait()
+
+
+def test_a_download_that_is_stuck_does_not_keep_others_waiting(server, ann, bob, monkeypatch):
+    stuck, fetch = threading.Event(), server.runs.shelf.fetch_weights
+
+    def fetch_slowly(order):
+        return fetch(order) if order.seed != 666 else stuck.wait(PATIENCE)
+
+    monkeypatch.setattr(server.runs.shelf, 'fetch_weights', fetch_slowly)
+    ann.press(ann.begin)
+    assert ann.join(seed=666) == 200
+    assert '2 images in' in bob.run()
+    ann.press(ann.stop)
+    assert 'Stopped' in ann.wait()
+    stuck.set()
+
+
+def test_old_runs_make_room_and_nothing_else_does(ann, outputs):
+    assert 'images in' in ann.run()
+    first = next(outputs.glob('*/settings.json')).parent
+    notes, cached = outputs / '2020-01-01_my_notes', outputs / 'cache' / 'old'
+    notes.mkdir()
+    cached.mkdir()
+    for path in (first, notes, cached):
+        os.utime(path, (0, 0))
+    assert 'images in' in ann.run()
+    assert notes.exists()
+    assert not first.exists()
+    assert not cached.exists()
+    assert list(outputs.glob('*/settings.json'))
+
+
+@pytest.mark.parametrize(
+    ('host', 'port', 'message'),
+    [
+        ('999.1.1.1', None, r'--host 999\.1\.1\.1 cannot be listened on'),
+        ('192.0.2.1', None, r'--host 192\.0\.2\.1 cannot be listened on'),
+        ('127.0.0.1', 99999, 'a port is a number from 0 to 65535, not 99999'),
+    ],
+)
+def test_an_address_that_cannot_be_served_at_is_named(host, port, message):
+    with pytest.raises((OSError, ValueError), match=message):
+        listen(host, port)
+
+
+def test_a_port_that_is_taken_is_named(address):
+    port = urlsplit(address).port
+    with pytest.raises(OSError, match=f'port {port} is taken'):
+        listen('127.0.0.1', port)
 
 
 def test_an_unknown_model_is_refused_before_anything_is_served(tmp_path):
