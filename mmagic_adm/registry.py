@@ -9,11 +9,49 @@ from typing import Any
 from mmagic import registry as mmagic
 from mmengine.registry import Registry
 
+from mmagic_adm.configs import nearest
+
 SCOPE = 'mmagic_adm'
 
 
+class _Child(Registry):
+    """MMEngine's registry, which says what could have been meant by a type that it lacks.
+
+    Runners look here too, for whatever they build under this scope.
+    """
+
+    def get(self, key: str) -> Any:
+        """The class or function of this name.
+
+        Raises:
+            ValueError: There is none, here or in its parents; the message suggests some.
+        """
+        found = super().get(key)
+        if found is None:
+            parent: Registry | None = self
+            names: set[str] = set()
+            while parent is not None:
+                names.update(parent.module_dict)
+                parent = parent.parent
+            hint = nearest(key, sorted(names), 'is the file that registers it in custom_imports?')
+            kinds = self.name.replace('_', ' ')
+            raise ValueError(f'there is no type {key!r} in the registry of {kinds}s; {hint}')
+        return found
+
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """What a config describes.
+
+        Raises:
+            ValueError: It names no type.
+        """
+        if isinstance(cfg, dict) and 'type' not in cfg:
+            given = ', '.join(key for key in cfg if key != '_scope_') or 'nothing'
+            raise ValueError(f'the config of a {self.name} has a type; this one has {given}')
+        return super().build(cfg, *args, **kwargs)
+
+
 def _child(parent: Registry, *locations: str) -> Registry:
-    return Registry(parent.name, parent=parent, scope=SCOPE, locations=list(locations))
+    return _Child(parent.name, parent=parent, scope=SCOPE, locations=list(locations))
 
 
 MODELS = _child(

@@ -11,6 +11,7 @@ ORDER = (
     'version',
     'configs',
     'compat/environment',
+    'arguments',
     'registry',
     'files',
     'diffusion',

@@ -28,7 +28,9 @@ def find_label(label: int | str, class_names: Sequence[str]) -> int:
     Raises:
         ValueError: No class or several classes have this name; the message suggests some.
     """
-    if isinstance(label, int) or label.strip().isdecimal():
+    if not isinstance(label, str):
+        return label
+    if label.strip().isdecimal():
         return int(label)
     wanted = label.strip().lower()
     names = [name.lower() for name in class_names]

@@ -10,9 +10,10 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmagic_adm.apis.class_names import find_label, names_of_classes
+from mmagic_adm.arguments import whole
 from mmagic_adm.guidance.base import Scale
 from mmagic_adm.models import AblatedDiffusionModel
-from mmagic_adm.models.batch import check_labels, resolve_seeds
+from mmagic_adm.models.batch import A_SEED, MAX_SEED, check_labels, resolve_seeds
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
 
 LabelSpec = int | str | Sequence[int | str | None] | Tensor | None
@@ -42,7 +43,8 @@ def resolve_labels(model: AblatedDiffusionModel, labels: LabelSpec) -> list[int 
     names = names_of_classes(model.num_classes)
     if isinstance(labels, Tensor):
         labels = labels.tolist()
-    listed = [labels] if isinstance(labels, (int, str)) else list(labels)
+    is_list = isinstance(labels, Sequence) and not isinstance(labels, str)
+    listed: Any = labels if is_list else [labels]
     numbers = [None if label is None else find_label(label, names) for label in listed]
     check_labels(numbers, model.num_classes)
     if not numbers:
@@ -78,8 +80,12 @@ def sample_in_batches(
     Yields:
         The indices of a batch, and what ``infer`` gave for it.
     """
-    if batch_size < 1:
-        raise ValueError(f'batch_size is the number of samples at a time, not {batch_size}')
+    whole(batch_size, 'batch_size is the number of samples at a time')
+    if len(indices) and (last := seed + indices[-1]) > MAX_SEED:
+        raise ValueError(
+            f'{A_SEED}, and that of sample {indices[-1]} would be {last}: take fewer samples, or a '
+            'smaller first seed'
+        )
     remaining = list(indices)
     for stage in model.stages:
         stage.expect(len(remaining))
@@ -133,8 +139,7 @@ def sample(
     """
     numbers = resolve_labels(model, labels)
     count = len(numbers) if num_samples is None else num_samples
-    if count < 1:
-        raise ValueError(f'num_samples is how many samples to make, not {num_samples}')
+    whole(count, 'num_samples is how many samples to make')
     (first_seed,) = resolve_seeds(seed, 1)
     batches = [
         result

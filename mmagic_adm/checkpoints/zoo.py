@@ -2,6 +2,7 @@
 
 import functools
 import math
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,17 +99,40 @@ def find_config(model: str | Path | Config) -> Config:
         ValueError: There is no such config; the message suggests some.
     """
     if isinstance(model, Config):
-        return model
+        return _with_model(model, 'this config')
     path = Path(model)
     if path.suffix == '.py':
         if not path.is_file():
             raise ValueError(f'there is no config file {path}')
-        return Config.fromfile(path)
+        return _with_model(_read(path), model)
     found = [each for each in config_directory().glob('*/*.py') if each.stem == str(model)]
     if not found:
         hint = nearest(str(model), model_names(), 'model_names() lists what is there')
         raise ValueError(f"there is no config called '{model}'; {hint}")
-    return Config.fromfile(found[0])
+    return _with_model(_read(found[0]), model)
+
+
+def _with_model(config: Config, name: str | Path) -> Config:
+    if not isinstance(config.get('model'), dict):
+        raise ValueError(f'{name} has no model: a config says model=dict(type=...)')
+    return config
+
+
+def _read(path: Path) -> Config:
+    """A config file; what is wrong in it, or in one that it is based on, is said with its place."""
+    try:
+        return Config.fromfile(path)
+    except Exception as error:
+        file, line = str(path), getattr(error, 'lineno', None)
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename == file:
+                line = number
+            # MMEngine's functions say which file they are at in no other way.
+            elif Path(frame.f_code.co_filename).parts[-3:-1] == ('mmengine', 'config'):
+                file = str(frame.f_locals.get('filename', file))
+        said = getattr(error, 'msg', str(error)).partition('\n')[0]
+        place = file if line is None else f'{file}, line {line}'
+        raise ValueError(f'{place}: {type(error).__name__}: {said}') from error
 
 
 def zoo_names() -> list[str]:

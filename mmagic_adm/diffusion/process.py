@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from mmagic_adm.arguments import whole
 from mmagic_adm.diffusion.noise_level import CLEAN, PURE_NOISE, NoiseLevel
 from mmagic_adm.diffusion.noise_schedules import Array, NoiseSchedule, noise_schedule
 from mmagic_adm.diffusion.prediction import LearnedVariance, Prediction
@@ -72,7 +73,7 @@ class GaussianDiffusion:
     ) -> None:
         _check_choice('prediction_type', prediction_type, PREDICTION_TYPES)
         _check_choice('variance_type', variance_type, VARIANCE_TYPES)
-        self.num_train_timesteps = num_train_timesteps
+        self.num_train_timesteps = whole(num_train_timesteps, 'num_train_timesteps is from 1 on')
         self.prediction_type = prediction_type
         self.variance_type = variance_type
         self.timestep_scale = 1000 / num_train_timesteps if rescale_timesteps else 1

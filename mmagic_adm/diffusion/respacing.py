@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from mmagic_adm.arguments import whole
+
 
 def space_timesteps(num_train_timesteps: int, spec: str | int | Sequence[int] | None) -> list[int]:
     """The original timesteps that a spec keeps, smallest first.
@@ -24,7 +26,8 @@ def space_timesteps(num_train_timesteps: int, spec: str | int | Sequence[int] | 
     if isinstance(spec, str):
         counts = [_whole_number(part, spec) for part in spec.split(',')]
     else:
-        counts = [_whole_number(part, spec) for part in ([spec] if isinstance(spec, int) else spec)]
+        listed = spec if isinstance(spec, Sequence) and spec else [spec]
+        counts = [_whole_number(part, spec) for part in listed]
     return _by_section(num_train_timesteps, counts, spec)
 
 
@@ -33,17 +36,16 @@ def has_even_spacing(num_train_timesteps: int, steps: int) -> bool:
     return steps in _stride_by_count(num_train_timesteps)
 
 
-def _whole_number(part: str | int, spec: object) -> int:
+def _whole_number(part: object, spec: object) -> int:
+    if isinstance(part, str) and part.strip().isdecimal():
+        part = int(part)
     try:
-        number = int(part)
+        return whole(part, '')
     except ValueError:
-        number = 0
-    if number < 1:
         raise ValueError(
             f'Cannot read {part!r} in the timestep spec {spec!r}: give a number of steps from 1 '
             "on, as in '250', 'ddim25' or '10,15,20'"
-        )
-    return number
+        ) from None
 
 
 def _every_kth(num_train_timesteps: int, steps: int, spec: str) -> list[int]:

@@ -16,6 +16,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmagic_adm.arguments import whole
 from mmagic_adm.diffusion import TimestepSampler
 from mmagic_adm.engine.run_folder import differences, flattened
 from mmagic_adm.files.archives import is_sound
@@ -51,6 +52,8 @@ class WholeCheckpoints(CheckpointHook):
     """
 
     def __init__(self, interval: int, max_keep_ckpts: int = 2, **kwargs: Any) -> None:
+        if interval != -1:
+            whole(interval, 'interval of checkpoints is in iterations, from 1 on, or -1 for none')
         kwargs = dict(by_epoch=False, backend_args=dict(backend=WHOLE_FILES)) | kwargs
         super().__init__(interval=interval, max_keep_ckpts=max_keep_ckpts, **kwargs)
 

@@ -13,6 +13,7 @@ from mmengine.dist import get_dist_info
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
+from mmagic_adm.arguments import whole
 from mmagic_adm.datasets import StreamSampler, TrainingStream, check_labels
 from mmagic_adm.engine.run_folder import differences, flattened, sole_run
 from mmagic_adm.engine.training_checkpoints import last_checkpoint
@@ -43,6 +44,8 @@ class TrainingLoop(IterBasedTrainLoop):
     ) -> None:
         if runner.cfg.get('randomness', {}).get('seed') is None:
             raise ValueError('a training that can be resumed has a seed: randomness=dict(seed=0)')
+        for name in ('max_iters', 'val_interval'):
+            whole(kwargs.get(name, 1), f'{name} is in iterations, from 1 on')
         super().__init__(runner, dataloader, **kwargs)
         self.allow_reorder = allow_reorder
         # Before anything copies it, to average it: no profile is for a model that is trained.

@@ -33,7 +33,7 @@ def build_guidance(
     own_scale = 1.0 if scale is None else scale
     if guidance is None:
         return None if classifier is None else ClassifierGuidance(classifier, own_scale)
-    kind = guidance['type'] if isinstance(guidance, dict) else type(guidance).__name__
+    kind = guidance.get('type') if isinstance(guidance, dict) else type(guidance).__name__
     if classifier is None and scale is not None:
         raise ValueError(
             f"classifier_scale={scale} is that of the model's classifier, and it has none: give "

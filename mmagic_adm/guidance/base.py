@@ -6,6 +6,8 @@ it settles a step by itself. Each is one method, which is told of the batch.
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,12 +17,31 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from mmagic_adm.arguments import finite
+from mmagic_adm.configs import nearest
 from mmagic_adm.denoisers.base import Denoiser, told_to_all
 from mmagic_adm.diffusion import GaussianDiffusion, NoiseLevel
 from mmagic_adm.diffusion.tables import Coefficient
 from mmagic_adm.guidance.pace import Pace
 
 Scale = float | Sequence[float] | Tensor
+
+
+def as_scales(scale: Scale) -> Tensor:
+    """A scale, or one for each sample, as a tensor on the CPU.
+
+    Raises:
+        ValueError: One of them is no number, or infinite.
+    """
+    try:
+        scales = torch.as_tensor(scale, dtype=torch.float32).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        scales = torch.tensor(math.nan)
+    if isinstance(scale, bool) or not scales.isfinite().all():
+        raise ValueError(
+            f'the scale of guidance is a finite number, or one for each sample; not {scale!r}'
+        )
+    return scales
 
 
 class Form(Enum):
@@ -132,7 +153,12 @@ class Guidance(nn.Module):
 
     def __init__(self, scale: float = 1.0, **pace: Any) -> None:
         super().__init__()
-        self.scale = scale
+        name = type(self).__name__
+        self.scale = finite(scale, f'scale of {name} is a finite number')
+        for argument in pace.keys() - inspect.signature(Pace).parameters.keys():
+            taken = [*inspect.signature(type(self)).parameters, *inspect.signature(Pace).parameters]
+            hint = nearest(argument, taken, f'it takes {", ".join(taken)}')
+            raise ValueError(f'{name} takes no {argument!r}; {hint}')
         self.pace = Pace(**pace)
 
     @property
@@ -160,7 +186,7 @@ class Guidance(nn.Module):
             scale: Overrides the scale: one number, or one per sample.
             device: Where the samples are.
         """
-        scales = torch.as_tensor(self.scale if scale is None else scale, dtype=torch.float32).cpu()
+        scales = as_scales(self.scale if scale is None else scale)
         if not scales.any():
             return None
         # Here, so that no step copies anything to the device or asks it which rows to take.

@@ -8,8 +8,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mmagic_adm.arguments import finite
 from mmagic_adm.denoisers import Denoiser
-from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Guided, Moment, Path, Scale
+from mmagic_adm.guidance.base import (
+    Batch,
+    Form,
+    Guidance,
+    Guide,
+    Guided,
+    Moment,
+    Path,
+    Scale,
+    as_scales,
+)
 from mmagic_adm.guidance.source import Gradient, as_guidance
 from mmagic_adm.registry import MODELS
 
@@ -64,7 +75,7 @@ class SumGuidance(Guidance):
         device: torch.device | str = 'cpu',
     ) -> Guide | None:
         """Guidance of one batch; None where no source has anything to do."""
-        overall = torch.as_tensor(self.scale if scale is None else scale, dtype=torch.float32).cpu()
+        overall = as_scales(self.scale if scale is None else scale)
         bound = [
             part.bind(path, labels, overall * weight * part.scale, device)
             for part, weight in zip(self.parts, self.weights, strict=True)
@@ -104,6 +115,8 @@ def _check(parts: Sequence[Guidance], weights: Sequence[float]) -> None:
             f'SumGuidance has {len(parts)} sources and {len(weights)} weights; it takes at least '
             'one source, and one weight for each'
         )
+    for weight in weights:
+        finite(weight, 'a weight of SumGuidance is a finite number')
     for part in parts:
         if not part.forms & {Form.GRADIENT, Form.DENOISER}:
             raise ValueError(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
+from mmagic_adm.arguments import whole
 from mmagic_adm.diffusion import NoiseLevel
 
 if TYPE_CHECKING:
@@ -54,9 +56,8 @@ class Pace:
     ) -> None:
         if interval is not None and not _is_interval(interval):
             raise ValueError(f'interval is (t_low, t_high) with t_low <= t_high, not {interval}')
-        if every < 1:
-            raise ValueError(f'every=k lets guidance act at every k-th step, k from 1; not {every}')
-        if isinstance(schedule, str) and schedule not in SCHEDULES:
+        whole(every, 'every=k lets guidance act at every k-th step, k from 1 on')
+        if schedule not in SCHEDULES if isinstance(schedule, str) else not callable(schedule):
             raise ValueError(
                 f'schedule is {", ".join(map(repr, SCHEDULES))} or a function, not {schedule!r}'
             )
@@ -108,4 +109,5 @@ class Pace:
 
 
 def _is_interval(interval: Sequence[float]) -> bool:
-    return isinstance(interval, Sequence) and len(interval) == 2 and interval[0] <= interval[1]
+    is_pair = isinstance(interval, Sequence) and len(interval) == 2
+    return is_pair and all(isinstance(t, Real) for t in interval) and interval[0] <= interval[1]

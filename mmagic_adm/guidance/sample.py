@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mmagic_adm.arguments import finite
 from mmagic_adm.diffusion import NoiseLevel
 from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Moment, Path, Scale
 from mmagic_adm.guidance.source import Gradient, source_of
@@ -42,10 +43,8 @@ class SampleGuidance(Guidance):
         add_factor: float = 0.0,
     ) -> None:
         super().__init__()
-        if max_guidance < 0 or add_factor < 0:
-            raise ValueError(
-                f'max_guidance and add_factor are 0 or more, not {max_guidance} and {add_factor}'
-            )
+        finite(max_guidance, 'max_guidance is 0 or more', 0)
+        finite(add_factor, 'add_factor is 0 or more', 0)
         self.source = source_of('SampleGuidance', source)
         if Form.DENOISER in self.source.forms:
             raise ValueError(

@@ -86,11 +86,6 @@ def _from_registry(config: dict) -> Score:
     arguments = dict(config)
     name = arguments.pop('type')
     found: Any = MODELS.get(name) if isinstance(name, str) else name
-    if found is None:
-        raise ValueError(
-            f'no score is registered as {name!r}; put @MODELS.register_module() above it, and its '
-            "file into the config's custom_imports"
-        )
     if not inspect.isclass(found):
         return functools.partial(found, **arguments)
     built: Any = found(**arguments)

@@ -117,9 +117,16 @@ class GivenGradient(Source):
 
 def as_guidance(part: dict | Guidance | Gradient) -> Guidance:
     """Guidance from its config, or from a function that gives a gradient."""
-    if isinstance(part, dict):
-        return MODELS.build({'_scope_': SCOPE, **part})
-    return part if isinstance(part, Guidance) else GivenGradient(part)
+    built = MODELS.build({'_scope_': SCOPE, **part}) if isinstance(part, dict) else part
+    if isinstance(built, Guidance):
+        return built
+    if isinstance(built, nn.Module) or not callable(built):
+        what = repr(part) if built is part else type(built).__name__
+        raise ValueError(
+            "guidance is a config such as dict(type='ClassifierFreeGuidance'), what is built of "
+            f'one, or a function (x_t, t, pred_x0) -> gradient; not {what}'
+        )
+    return GivenGradient(built)
 
 
 def as_guide(guidance: Guide | Gradient | None, path: Path, device: torch.device) -> Guide | None:

@@ -12,6 +12,7 @@ from mmagic.structures import DataSample
 from mmengine.dist import is_main_process
 from torch import Tensor, nn
 
+from mmagic_adm.arguments import finite, whole
 from mmagic_adm.checkpoints.loading import load_network, recognise_on_load
 from mmagic_adm.denoisers import (
     ClippedDenoiser,
@@ -22,7 +23,7 @@ from mmagic_adm.denoisers import (
 from mmagic_adm.diffusion import randn_samples
 from mmagic_adm.guidance import Guidance, Guide, Path
 from mmagic_adm.guidance.assembly import build_guidance
-from mmagic_adm.guidance.base import Scale
+from mmagic_adm.guidance.base import Scale, as_scales
 from mmagic_adm.guidance.classifier import freeze
 from mmagic_adm.models.batch import (
     Labels,
@@ -118,7 +119,8 @@ class AblatedDiffusionModel(ProfiledModel):
         self.loss = build_loss(
             self.process, loss, loss_type=loss_type, timestep_sampler=timestep_sampler
         )
-        self.classifier_scale = 1.0 if classifier_scale is None else classifier_scale
+        given = 1.0 if classifier_scale is None else classifier_scale
+        self.classifier_scale = finite(given, 'classifier_scale is a finite number')
         self.guidance = build_guidance(guidance, self.classifier, classifier_scale)
         self.rgb2bgr = rgb2bgr
         self.use_fp16 = use_fp16
@@ -210,7 +212,7 @@ class AblatedDiffusionModel(ProfiledModel):
         scheduler = self.make_scheduler(scheduler_kwargs)
         steps = num_inference_steps if num_inference_steps is not None else self.num_inference_steps
         scheduler.set_timesteps(steps)
-        if skip_steps and start_image is None:
+        if whole(skip_steps, 'skip_steps is how many to leave out', 0) and start_image is None:
             raise ValueError('skip_steps goes with start_image: noise has no steps behind it')
         network_inputs = network_inputs or {}
         count = count_samples(
@@ -341,7 +343,7 @@ class AblatedDiffusionModel(ProfiledModel):
     def _bind_guidance(self, batch: SampleBatch, scale: Scale | None, path: Path) -> Guide | None:
         if self.guidance is not None:
             return self.guidance.bind(path, batch.labels, scale, self.device)
-        if scale is not None and bool(torch.as_tensor(scale).any()):
+        if scale is not None and as_scales(scale).any():
             raise ValueError(
                 f'classifier_scale is {scale}, but this model has neither classifier nor '
                 'guidance; give one in its config, or a scale of 0'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmagic_adm.arguments import whole
+
 Seeds = int | Sequence[int] | Tensor | None
 Labels = int | Sequence[int | None] | Tensor | None
 
 # The CPU's generator takes 32 bits of a seed; with more, two seeds could make the same sample.
 MAX_SEED = 2**32 - 1
+A_SEED = f'a seed is a whole number from 0 to {MAX_SEED}'
 
 
 @dataclass
@@ -45,8 +49,7 @@ def count_samples(batch_size: int, **per_sample: Any) -> int:
     Raises:
         ValueError: Two arguments disagree; the message names both and their counts.
     """
-    if batch_size < 1:
-        raise ValueError(f'batch_size is the number of samples, not {batch_size}')
+    whole(batch_size, 'batch_size is the number of samples')
     counts = dict(batch_size=batch_size)
     for name, value in per_sample.items():
         count = _length(value)
@@ -66,24 +69,23 @@ def resolve_seeds(seeds: Seeds, count: int) -> list[int]:
     if seeds is None:
         # From torch's global generator, so that torch.manual_seed governs this draw too.
         seeds = int(torch.randint(2**31, ()))
-    if isinstance(seeds, (int, np.integer)):
-        resolved = [int(seeds) + i for i in range(count)]
-    else:
-        resolved = [int(seed) for seed in seeds]
-    if len(resolved) != count:
-        raise ValueError(f'{len(resolved)} seeds were given for {count} samples; give one each')
-    for seed in resolved:
-        if not 0 <= seed <= MAX_SEED:
-            raise ValueError(f'a seed is a whole number from 0 to {MAX_SEED}, not {seed}')
-    return resolved
+    given: Any = seeds.tolist() if isinstance(seeds, (Tensor, np.ndarray)) else seeds
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        given = [whole(given, A_SEED, 0) + i for i in range(count)]
+    if len(given) != count:
+        raise ValueError(f'{len(given)} seeds were given for {count} samples; give one each')
+    for seed in given:
+        if whole(seed, A_SEED, 0) > MAX_SEED:
+            raise ValueError(f'{A_SEED}, not {seed}')
+    return [int(seed) for seed in given]
 
 
 def check_labels(labels: Labels, num_classes: int) -> Labels:
     """The labels, if each names a class or is None (to be drawn)."""
     for label in _listed(labels):
-        if isinstance(label, (bool, float)):
-            raise ValueError(f'a label is the number of a class, not {label!r}')
-        if label is not None and not 0 <= label < num_classes:
+        if label is not None and not (
+            0 <= whole(label, 'a label is the number of a class', -math.inf) < num_classes
+        ):
             raise ValueError(
                 f'label {label} is out of range: the classes are 0 to {num_classes - 1}'
             )

@@ -13,8 +13,9 @@ from torch import nn
 
 from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.files.pictures import as_uint8
+from mmagic_adm.guidance.base import as_scales
 from mmagic_adm.models.adm import AblatedDiffusionModel
-from mmagic_adm.models.batch import Labels, Seeds, count_samples, resolve_seeds
+from mmagic_adm.models.batch import Labels, Seeds, check_labels, count_samples, resolve_seeds
 from mmagic_adm.models.runner_data import as_data_samples, infer_arguments
 from mmagic_adm.models.upsampling import AblatedUpsamplingModel
 from mmagic_adm.registry import MODELS, SCOPE
@@ -116,6 +117,8 @@ class CascadedDiffusionModel(BaseModel):
             scheduler_kwargs=scheduler_kwargs,
         )
         self._check_labels(labels)
+        for own in settings:
+            as_scales(0.0 if own['classifier_scale'] is None else own['classifier_scale'])
         count = count_samples(batch_size, labels=labels, seeds=seeds)
         seeds = resolve_seeds(seeds, count)
         outputs: list[dict[str, Any]] = []
@@ -170,7 +173,9 @@ class CascadedDiffusionModel(BaseModel):
         return per_stage
 
     def _check_labels(self, labels: Labels) -> None:
-        """Refuses to draw the class of images that are there already."""
+        """Refuses classes that there are not, and to draw that of images that are there already."""
+        if labels is not None and self.num_classes is not None:
+            check_labels(labels, self.num_classes)
         if labels is not None or self.base.num_classes is not None:
             return
         for stage in self.stages:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mmagic_adm.arguments import whole
 from mmagic_adm.schedulers import Step
 
 Watcher = Callable[[Step], None]
@@ -75,9 +76,7 @@ class Trajectory:
     """Keeps every ``every``-th step of the reverse process, and the last, on the CPU."""
 
     def __init__(self, every: int) -> None:
-        if every < 1:
-            raise ValueError(f'return_trajectory keeps every k-th step, k from 1; not {every}')
-        self.every = every
+        self.every = whole(every, 'return_trajectory=k keeps every k-th step, k from 1 on')
         self.steps: list[Step] = []
 
     def __call__(self, step: Step) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from mmagic_adm.arguments import whole
 from mmagic_adm.networks.network import ReusesDeepFeatures, unwrapped
 
 
@@ -50,8 +51,7 @@ def reused_deep_features(network: nn.Module, every: int, levels: int = 1) -> Ite
     Raises:
         ValueError: It cannot recall features, or has no levels besides those.
     """
-    if every < 1:
-        raise ValueError(f'deep features are computed in every k-th step, k from 1; not {every}')
+    whole(every, 'deep features are computed in every k-th step, k from 1 on')
     unet = unwrapped(network)
     if not isinstance(unet, ReusesDeepFeatures):
         if every > 1:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmagic_adm.arguments import whole
 from mmagic_adm.networks.architecture import (
     check_attention_resolutions,
     check_group_norm,
@@ -24,6 +25,8 @@ from mmagic_adm.networks.blocks import (
     resampler,
 )
 from mmagic_adm.networks.convolution import Convolution, PixelwiseLinear
+
+COUNTS = ('image_size', 'in_channels', 'model_channels', 'out_channels', 'num_res_blocks')
 
 # Feature maps from this size on are normalised pixel by pixel.
 SMALL_MAP = 32
@@ -99,8 +102,8 @@ class ADMEncoder(nn.Module):
         super().__init__()
         if not 0 <= self.dropout < 1:
             raise ValueError(f'dropout is a probability below 1, not {self.dropout}')
-        if self.num_res_blocks < 1:
-            raise ValueError(f'num_res_blocks counts blocks per level, not {self.num_res_blocks}')
+        for name in COUNTS:
+            whole(getattr(self, name), f'{name} of {type(self).__name__} is a number from 1 on')
         channel_mult = resolve_channel_mult(self.image_size, self.channel_mult)
         self.widths = [int(multiplier * self.model_channels) for multiplier in channel_mult]
         self.sizes = level_sizes(self.image_size, len(channel_mult))

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmagic_adm.arguments import whole
 from mmagic_adm.networks.blocks import GroupNorm32, zero_init
 from mmagic_adm.networks.convolution import Convolution
 from mmagic_adm.networks.deep_features import DeepFeatures
@@ -129,6 +130,9 @@ class ADMUNet(ADMEncoder):
             if has_null_class:
                 raise ValueError('class_dropout_prob needs num_classes: there is no label to drop')
             return None
+        whole(
+            self.num_classes, f'num_classes of {type(self).__name__} is a number from 1 on, or None'
+        )
         self.label_emb = nn.Embedding(self.num_classes + has_null_class, self.embedding_channels)
         return self.num_classes if has_null_class else None
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from mmagic_adm.arguments import finite
 from mmagic_adm.diffusion import GaussianDiffusion, NoiseLevel, NoiseSchedule
 from mmagic_adm.guidance.base import Form, Guide, Moment
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
@@ -63,6 +64,8 @@ class EDMHeunScheduler(Scheduler):
             raise ValueError(f'sigma_min {sigma_min} is not between 0 and sigma_max {sigma_max}')
         if rho <= 0 or S_churn < 0:
             raise ValueError(f'rho is above 0 and S_churn 0 or more, not {rho} and {S_churn}')
+        for number in (sigma_max, rho, S_churn, S_min, S_noise):
+            finite(number, 'the numbers of EDMHeunScheduler, but for S_max, are finite')
         if solver not in get_args(Solver):
             raise ValueError(f'solver is one of {", ".join(get_args(Solver))}, not {solver!r}')
         self.sigma_min, self.sigma_max, self.rho = sigma_min, sigma_max, rho

@@ -383,7 +383,7 @@ def interval_between_steps(folder, monkeypatch):
     build_model(classifier=CLASSIFIER, guidance=guidance).infer(labels=[1])
 
 
-@provokes("no score is registered as '…'")
+@provokes("there is no type '…' in the registry of …")
 def unknown_score(folder, monkeypatch):
     ScoreGuidance('roundness')
 

@@ -114,7 +114,7 @@ class TestBadInput:
             push(dict(type='reaches', target=torch.zeros(2, 1, 1, 1, 1)))
 
     def test_an_unknown_name(self):
-        with pytest.raises(ValueError, match="no score is registered as 'beauty'"):
+        with pytest.raises(ValueError, match="there is no type 'beauty' in the registry"):
             ScoreGuidance('beauty')
 
     def test_an_unknown_place_to_look(self):

@@ -136,11 +136,11 @@ def _facts_of_cascade(name: str, model: Mapping[str, Any]) -> ModelFacts:
 
 
 def _samples_from_nothing(config: Config) -> bool:
-    kind = MODELS.get(config.get('model', {}).get('type', ''))
-    return (
-        kind is not None
-        and issubclass(kind, (AblatedDiffusionModel, CascadedDiffusionModel))
-        and not issubclass(kind, AblatedUpsamplingModel)
+    if 'type' not in config.get('model', {}):
+        return False
+    kind = MODELS.get(config.model.type)
+    return issubclass(kind, (AblatedDiffusionModel, CascadedDiffusionModel)) and not issubclass(
+        kind, AblatedUpsamplingModel
     )
 
 
