@@ -11,9 +11,10 @@ from torch import Tensor
 
 from mmagic_adm.apis.class_names import find_label, names_of_classes
 from mmagic_adm.arguments import whole
+from mmagic_adm.diffusion.randomness import check_seeds
 from mmagic_adm.guidance.base import Scale
 from mmagic_adm.models import AblatedDiffusionModel
-from mmagic_adm.models.batch import A_SEED, MAX_SEED, check_labels, resolve_seeds
+from mmagic_adm.models.batch import check_labels, resolve_seeds
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
 
 LabelSpec = int | str | Sequence[int | str | None] | Tensor | None
@@ -81,11 +82,7 @@ def sample_in_batches(
         The indices of a batch, and what ``infer`` gave for it.
     """
     whole(batch_size, 'batch_size is the number of samples at a time')
-    if len(indices) and (last := seed + indices[-1]) > MAX_SEED:
-        raise ValueError(
-            f'{A_SEED}, and that of sample {indices[-1]} would be {last}: take fewer samples, or a '
-            'smaller first seed'
-        )
+    check_seeds(seed, indices[-1] + 1 if indices else 0)
     remaining = list(indices)
     for stage in model.stages:
         stage.expect(len(remaining))

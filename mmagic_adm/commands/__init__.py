@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmagic_adm.commands._manners import command_parser, run_command
+from mmagic_adm.commands._manners import command_parser, run_command, write_out
 
 PROGRAM = 'mmagic-adm'
 EXAMPLES = """\
@@ -26,9 +27,13 @@ EXAMPLES = """\
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command that the first argument names, with the others; gives the exit code."""
-    named = all_parser().parse_args(argv)
-    command = importlib.import_module(f'{__name__}.{named.command}')
-    return run_command(parser_of(named.command), command.main, named.arguments)
+    try:
+        named = all_parser().parse_args(argv)
+        command = importlib.import_module(f'{__name__}.{named.command}')
+        return run_command(parser_of(named.command), command.main, named.arguments)
+    finally:
+        if sys.stdout is not None:
+            write_out(sys.stdout)  # the help, which nobody may want to the end
 
 
 def all_parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from mmengine.runner import FlexibleRunner, Runner
 
 from mmagic_adm.apis.models import changed_config
 from mmagic_adm.apis.sampling import scheduler_config
+from mmagic_adm.arguments import finite
 from mmagic_adm.registry import SCOPE
 
 RUN_PARTS = frozenset(
@@ -43,6 +44,16 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, batch_size: int, out
     add_config_options(parser, 'model.guidance.every=2')
     parser.add_argument('--out', help=f'folder (default: {out})')
     parser.add_argument('--overwrite', action='store_true', help='replace what --out holds')
+
+
+def guidance_scale(text: str) -> float:
+    """A guidance scale as it was typed."""
+    try:
+        return finite(float(text), 'infinite')
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'a guidance scale is a finite number, not {text!r}'
+        ) from None
 
 
 def add_profile_argument(parser: argparse.ArgumentParser, default: str) -> None:

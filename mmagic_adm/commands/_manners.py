@@ -61,12 +61,16 @@ def run_command(
     """
     parser.add_argument('--debug', action='store_true', help='show where an error comes from')
     arguments = parser.parse_args(argv)
+    for name, value in vars(arguments).items():
+        if value == '':
+            parser.error(f'{name.replace("_", "-")} is empty: say which, or leave it out')
     try:
         with _only_results_on_stdout() as stdout:
             for line in main(arguments) or ():
-                _write(stdout, line)
+                write_out(stdout, f'{line}\n')
     except KeyboardInterrupt as stopped:
-        sys.stderr.write(f'{parser.prog}: {str(stopped) or "interrupted"}\n')
+        said = str(stopped) or 'stopped before it was done; the same command starts over'
+        sys.stderr.write(f'{parser.prog}: {said}\n')
         return 130
     except argparse.ArgumentError as error:
         parser.error(str(error))
@@ -105,7 +109,8 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 @contextlib.contextmanager
 def _only_results_on_stdout() -> Iterator[TextIO]:
     """Gives stdout, while all that is printed and logged goes to stderr."""
-    results = sys.stdout
+    # A shell's `>&-` leaves none.
+    results = sys.stdout or open(os.devnull, 'w')  # noqa: SIM115
     with contextlib.redirect_stdout(sys.stderr):
         # Loggers that are made from here on find stderr by themselves; MMEngine's may be older,
         # where MMEngine has been imported.
@@ -116,9 +121,10 @@ def _only_results_on_stdout() -> Iterator[TextIO]:
         yield results
 
 
-def _write(stdout: TextIO, line: object) -> None:
+def write_out(stdout: TextIO, text: str = '') -> None:
+    """Writes text, and what is still to be written, to whoever reads it."""
     try:
-        stdout.write(f'{line}\n')
+        stdout.write(text)
         stdout.flush()
     except BrokenPipeError:
         # Who read the results has seen enough; the work goes on.

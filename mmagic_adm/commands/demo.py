@@ -13,8 +13,8 @@ EXAMPLES = """\
 
 The first starts with a small model that ships with the package, prints the address to open in a
 browser, and serves until ctrl-C. Each run's images are in a folder of their own in
-outputs/demo-web; nothing outside it is served. The page is for this machine alone, unless --host
-says otherwise.
+outputs/demo-web, which is removed after a week; nothing outside that is served. The page is for
+this machine alone; with --host 0.0.0.0 --allow-host box.lan it is for all who call it box.lan.
 """
 
 
@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--host', default='127.0.0.1', help='address to listen on (default: %(default)s)'
     )
+    parser.add_argument(
+        '--allow-host',
+        metavar='NAME',
+        action='append',
+        default=[],
+        help='name or address that others call this machine by; may be repeated',
+    )
     parser.add_argument('--port', type=int, help='default: the first free one from 7860 on')
     parser.add_argument('--device', help='default: a GPU if there is one')
     parser.add_argument(
@@ -36,13 +43,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='outputs/demo-web',
         help='where images are written (default: %(default)s)',
     )
+    parser.add_argument(
+        '--keep-days',
+        type=float,
+        default=7,
+        help='days after which images are removed; inf keeps them (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--keep-gigabytes',
+        type=float,
+        default=5,
+        help='as much as images may take; the oldest make room (default: %(default)s)',
+    )
 
 
 def main(arguments: argparse.Namespace) -> Iterator[str]:
     """Serves; gives the address."""
     demo = require('mmagic_adm.apis.demo', 'the demo in the browser', 'mmagic-adm[demo]')
     server = demo.start_server(
-        arguments.model, arguments.host, arguments.port, arguments.device, arguments.outputs
+        arguments.model,
+        arguments.host,
+        arguments.port,
+        arguments.device,
+        arguments.outputs,
+        arguments.keep_days,
+        arguments.keep_gigabytes,
+        arguments.allow_host,
     )
     yield server.address
-    server.wait()
+    try:
+        server.wait()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f'stopped; images are in {arguments.outputs}') from None

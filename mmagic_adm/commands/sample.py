@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from mmagic_adm.commands._arguments import (
     add_sampling_arguments,
     chosen_sampler,
     chosen_weights,
+    guidance_scale,
     sample_settings,
     short_name,
 )
+from mmagic_adm.diffusion.randomness import check_seeds
 from mmagic_adm.engine.run_folder import made_from
 from mmagic_adm.files.alone import claimed
 from mmagic_adm.files.pictures import as_pictures
+from mmagic_adm.files.whole import check_free_space
 from mmagic_adm.models import AblatedDiffusionModel, AblatedUpsamplingModel
 from mmagic_adm.models.low_res import BaseSamples, fit_to, read_low_res
 from mmagic_adm.models.sampling import Step
@@ -57,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='resize small images of another size than the model was trained on',
     )
-    parser.add_argument('--guidance-scale', type=float, help="default: the config's")
+    parser.add_argument('--guidance-scale', type=guidance_scale, help="default: the config's")
     add_profile_argument(parser, 'exact')
     parser.add_argument(
         '--trajectory',
@@ -82,12 +86,14 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
     if small is not None and count > available:
         raise ValueError(f'--base-samples holds {available} images; --num-samples is {count}')
 
+    out = Path(arguments.out or f'outputs/{short_name(arguments.model)}')
+    check_seeds(arguments.seed, count)
+    check_free_space(out / 'samples.npz', count * math.prod(model.stages[-1].sample_shape))
     follows_from = sample_settings(arguments, 'num_samples', 'trajectory', 'resize_low_res') | dict(
         labels=labels,
         base_samples=small and hashlib.sha256(small.images.contiguous().numpy().data).hexdigest(),
     )
     settings = made_from(model, model_config(config, weights), **follows_from)
-    out = Path(arguments.out or f'outputs/{short_name(arguments.model)}')
     with claimed(out):
         folder = SampleFolder(out, settings, arguments.overwrite)
         make(
@@ -142,8 +148,10 @@ def save(folder: SampleFolder, indices: Any, result: dict[str, Any]) -> None:
 def base_samples(model: AblatedDiffusionModel, arguments: argparse.Namespace) -> BaseSamples | None:
     """The small images to enlarge, where the model is one that does."""
     if not isinstance(model, AblatedUpsamplingModel):
-        if arguments.base_samples:
-            raise ValueError(f'{arguments.model} does not enlarge: leave --base-samples out')
+        given = [name for name in ('base_samples', 'resize_low_res') if getattr(arguments, name)]
+        if given:
+            option = given[0].replace('_', '-')
+            raise ValueError(f'{arguments.model} does not enlarge: leave --{option} out')
         return None
     if not arguments.base_samples:
         raise ValueError(f'{arguments.model} enlarges images: give them with --base-samples')

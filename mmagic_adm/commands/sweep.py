@@ -15,6 +15,7 @@ from tqdm import tqdm
 from mmagic_adm.apis.models import changed_config, init_model, model_config
 from mmagic_adm.apis.sample_folder import WAY_OUT
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
+from mmagic_adm.arguments import finite
 from mmagic_adm.commands._arguments import (
     add_sampling_arguments,
     chosen_sampler,
@@ -254,9 +255,9 @@ def table(rows: Sequence[Row]) -> str:
 def parse_scales(text: str) -> list[float]:
     """Scales as numbers, smallest first, each once."""
     try:
-        return sorted({float(scale) for scale in text.split(',')})
+        return sorted({finite(float(scale), 'infinite') for scale in text.split(',')})
     except ValueError:
-        raise ValueError(f"--scales are numbers with commas between, not '{text}'") from None
+        raise ValueError(f"--scales are finite numbers with commas between, not '{text}'") from None
 
 
 def _short(name: str, value: float) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -49,22 +48,12 @@ def main(arguments: argparse.Namespace) -> Iterator[Path]:
     config = training_config(arguments)
     take_up_training(config, arguments.resume)
     # By its class: the registry would look where the scope of this process points, not the config.
-    kind = runner_class(config.runner_type)
+    runner = RUNNERS.get(config.runner_type)
     with writing_into(Path(config.work_dir)):
-        kind.from_cfg(config).train()
+        runner.from_cfg(config).train()
     last = last_checkpoint(config.work_dir)
     if last and is_main_process():
         yield last
-
-
-def runner_class(name: str) -> Any:
-    """A runner by its name."""
-    found = RUNNERS.get(name)
-    if found is None:
-        raise ValueError(
-            f'runner_type {name!r} is not known; take TrainingRunner or FlexibleTrainingRunner'
-        )
-    return found
 
 
 def training_config(arguments: argparse.Namespace) -> Config:

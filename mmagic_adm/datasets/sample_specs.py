@@ -7,6 +7,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from mmagic_adm.arguments import whole
+from mmagic_adm.diffusion.randomness import check_seeds
 from mmagic_adm.registry import DATASETS
 
 Labels = str | int | Sequence[int] | None
@@ -39,10 +41,9 @@ class SampleSpecs(Dataset):
         seed: int = 0,
         start: int = 0,
     ) -> None:
-        if num_samples < 1:
-            raise ValueError(f'num_samples is {num_samples}: there is nothing to sample')
-        if seed < 0 or start < 0:
-            raise ValueError(f'seed and start count from 0 up, but are {seed} and {start}')
+        whole(num_samples, 'num_samples is how many to make')
+        whole(seed, 'seed counts from 0 up', 0)
+        check_seeds(seed + whole(start, 'start counts from 0 up', 0), num_samples)
         if num_classes < 1:
             raise ValueError(f'num_classes is {num_classes}; without classes, labels is None')
         self.num_samples = num_samples

@@ -4,7 +4,19 @@ from collections.abc import Sequence
 
 import torch
 
+# The CPU's generator takes 32 bits of a seed; with more, two seeds could make the same sample.
+MAX_SEED = 2**32 - 1
+
 Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+def check_seeds(first: int, count: int) -> None:
+    """Refuses samples, whose seeds are counted up from the first one's, if some would have none."""
+    if first + count - 1 > MAX_SEED:
+        raise ValueError(
+            f'seeds go up to {MAX_SEED}, and {count} samples from seed {first} on need others: take '
+            'fewer, or a smaller first seed'
+        )
 
 
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:

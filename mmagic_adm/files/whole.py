@@ -122,7 +122,8 @@ def read_json(path: Path, way_out: str) -> dict[str, Any]:
 
 def check_free_space(path: Path, size: int) -> None:
     """Refuses to begin a file for which the disk has no room."""
-    free = shutil.disk_usage(path.parent).free
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    free = shutil.disk_usage(there).free
     if size > free:
         raise _disk_full(path, f'it needs {size:,} bytes, and {free:,} are free')
 

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from mmagic_adm.arguments import whole
+from mmagic_adm.diffusion.randomness import MAX_SEED
 
 Seeds = int | Sequence[int] | Tensor | None
 Labels = int | Sequence[int | None] | Tensor | None
 
-# The CPU's generator takes 32 bits of a seed; with more, two seeds could make the same sample.
-MAX_SEED = 2**32 - 1
 A_SEED = f'a seed is a whole number from 0 to {MAX_SEED}'
 
 

@@ -27,6 +27,20 @@ def test_an_unknown_model_is_one_line():
     assert 'did you mean adm-g_ddim25_digits-16x16' in line
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--host', '999.1.1.1'], '--host 999.1.1.1 cannot be listened on'),
+        (['--host', '0.0.0.0'], '--allow-host NAME'),
+        (['--port', '99999'], 'a port is a number from 0 to 65535, not 99999'),
+        (['--keep-days', '0'], 'keep_days'),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(options, message, tmp_path):
+    assert message in fail('demo', *options, '--outputs', tmp_path / 'outputs')
+    assert not (tmp_path / 'outputs').exists()
+
+
 @pytest.mark.slow
 def test_it_prints_its_address_and_serves_until_it_is_interrupted(tmp_path):
     demo = subprocess.Popen(

@@ -289,6 +289,20 @@ class TestRunningACommand:
             assert self.run(main) == 0
         assert done
 
+    @pytest.mark.parametrize('words', ['--help', '--version', 'list', 'list --help'])
+    @pytest.mark.parametrize('stdout', ['| true', '>&-'])
+    def test_what_nobody_reads_at_all_ends_quietly(self, words, stdout):
+        command = f'(sleep 0.1; {sys.executable} -m mmagic_adm {words}; echo $? >&2) {stdout}'
+        ended = in_shell('bash', '-c', command)
+        assert ended.stderr == '0\n'
+
+    def test_ctrl_c_says_how_to_go_on_where_the_command_does_not(self, capsys):
+        def main(arguments):
+            raise KeyboardInterrupt
+
+        assert self.run(main) == 130
+        assert 'the same command starts over' in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         ('error', 'line'),
         [

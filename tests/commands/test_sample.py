@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,7 +159,10 @@ class TestBadInput:
         [
             (['--labels', '10'], 'label 10 is out of range: the classes are 0 to 9'),
             (['--num-samples', '0'], '--num-samples is how many images to make, not 0'),
+            (['--num-samples', 10**12], 'seeds go up to 4294967295'),
             (['--scheduler', 'dddim'], "no scheduler is called 'dddim'"),
+            (['--resize-low-res'], 'does not enlarge: leave --resize-low-res out'),
+            (['--cfg-options', 'model.type=ADM2'], "there is no type 'ADM2'"),
         ],
     )
     def test_one_line_says_what_is_wrong(self, arguments, tmp_path, options, message):
@@ -195,6 +199,27 @@ class TestBadInput:
         with claimed(out):
             assert f'{out} is in use by another run' in fail(*command, '--overwrite')
         assert (out / '000000.png').stat().st_mtime_ns == before
+
+    def test_more_than_the_disk_holds_is_said_at_once(self, arguments, tmp_path, monkeypatch):
+        monkeypatch.setattr('shutil.disk_usage', lambda _: SimpleNamespace(free=10**11))
+        line = fail(*arguments, '--num-samples', 10**9, '--out', tmp_path / 'out')
+        assert 'it needs 192,000,000,000 bytes, and 100,000,000,000 are free' in line
+        assert not (tmp_path / 'out').exists()
+
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            (['--checkpoint', ''], 'checkpoint is empty: say which, or leave it out'),
+            (['--labels', ''], 'labels is empty: say which, or leave it out'),
+            (['--guidance-scale', 'inf'], "a guidance scale is a finite number, not 'inf'"),
+            (['--guidance-scale', 'nan'], "a guidance scale is a finite number, not 'nan'"),
+            (['--num-samples', 'many'], "invalid int value: 'many'"),
+        ],
+    )
+    def test_wrong_usage_is_said_before_anything_is_loaded(self, options, message):
+        ended = run_here('sample', 'any', *options)
+        assert ended.returncode == 2
+        assert message in ended.stderr
 
     def test_weights_of_the_classifier_alone_are_wrong_usage(self):
         ended = run_here('sample', 'any', '--classifier-checkpoint', 'classifier.pt')

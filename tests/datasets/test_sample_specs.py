@@ -76,8 +76,9 @@ def test_it_ends():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(num_samples=0), 'nothing to sample'),
-        (dict(seed=-1), 'seed and start count from 0 up, but are -1 and 0'),
+        (dict(num_samples=0), 'num_samples is how many to make, not 0'),
+        (dict(seed=-1), 'seed counts from 0 up, not -1'),
+        (dict(num_samples=10**12), 'seeds go up to 4294967295'),
         (dict(labels='random'), "'uniform', 'balanced', numbers or None, not 'random'"),
         (dict(labels=1000), 'label 1000 is out of range: num_classes=1000 has 0 to 999'),
         (dict(labels=[3, -1]), 'label -1 is out of range'),

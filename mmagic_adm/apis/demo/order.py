@@ -11,7 +11,7 @@ from typing import Any, cast
 from mmagic_adm.apis.demo.catalogue import ModelFacts, facts_of
 from mmagic_adm.apis.demo.methods import NONE, TITLES, changes, methods_for
 from mmagic_adm.apis.sampling import SCHEDULERS
-from mmagic_adm.models.batch import MAX_SEED
+from mmagic_adm.diffusion.randomness import MAX_SEED
 
 MAX_IMAGES = 100
 MAX_STEPS = 1000
