@@ -14,8 +14,8 @@ def check_seeds(first: int, count: int) -> None:
     """Refuses samples, whose seeds are counted up from the first one's, if some would have none."""
     if first + count - 1 > MAX_SEED:
         raise ValueError(
-            f'seeds go up to {MAX_SEED}, and {count} samples from seed {first} on need others: take '
-            'fewer, or a smaller first seed'
+            f'seeds go up to {MAX_SEED}, and {count} samples from seed {first} on need others: '
+            'take fewer, or a smaller first seed'
         )
 
 

@@ -134,9 +134,9 @@ class TestBadInput:
         [
             (
                 ['--scales', '0,much'],
-                "--scales are finite numbers with commas between, not '0,much'",
+                "finite numbers with commas between, not '0,much'",
             ),
-            (['--scales', '0,inf'], "--scales are finite numbers with commas between, not '0,inf'"),
+            (['--scales', '0,inf'], "finite numbers with commas between, not '0,inf'"),
             (['--scales', '0'], 'names no reference batch: give one by --reference'),
             (['--scales', '0', '--num-samples', '3'], '--num-samples is more than 3'),
         ],

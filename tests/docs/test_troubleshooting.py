@@ -243,7 +243,7 @@ def option_for_no_guidance(folder, monkeypatch):
     return run_here('sample', 'adm_ddim25_digits-16x16', *change).stderr
 
 
-@provokes('… is not in the … registry')
+@provokes("there is no type '…' in the registry of …")
 def unknown_type(folder, monkeypatch):
     MODELS.build(model_config(guidance=dict(type='MyGuidance')))
 
@@ -381,11 +381,6 @@ def idle_classifier(folder, monkeypatch):
 def interval_between_steps(folder, monkeypatch):
     guidance = dict(type='ClassifierGuidance', interval=(10, 20))
     build_model(classifier=CLASSIFIER, guidance=guidance).infer(labels=[1])
-
-
-@provokes("there is no type '…' in the registry of …")
-def unknown_score(folder, monkeypatch):
-    ScoreGuidance('roundness')
 
 
 def guided_by(score):

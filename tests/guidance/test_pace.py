@@ -79,7 +79,7 @@ class TestBadInput:
         [
             (dict(interval=(5, 3)), r't_low <= t_high, not \(5, 3\)'),
             (dict(interval=(5,)), r't_low, t_high'),
-            (dict(every=0), r'k from 1; not 0'),
+            (dict(every=0), r'k from 1 on, not 0'),
             (dict(schedule='sine'), r"'constant', 'linear', 'cosine' or a function, not 'sine'"),
         ],
     )

@@ -84,7 +84,7 @@ def test_levels_must_leave_something_to_reuse(unet, levels):
 
 
 def test_every_counts_from_1(unet):
-    with pytest.raises(ValueError, match='k from 1; not 0'), reused_deep_features(unet, every=0):
+    with pytest.raises(ValueError, match='k from 1 on, not 0'), reused_deep_features(unet, every=0):
         pass
 
 

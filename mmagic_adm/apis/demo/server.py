@@ -24,8 +24,8 @@ from mmagic_adm.apis.demo.shelf import Shelf
 
 PORTS = range(7860, 7960)
 
-# Seconds that a batch's step, and the answers that are being given, have to end in.
-LAST_STEP = 10
+# Seconds that a step has to end in, and answers that are being given.
+LAST_STEP, LAST_ANSWER = 10, 1
 
 
 class Server(NamedTuple):
@@ -118,10 +118,9 @@ def start_server(
         css=CSS,
     )
     # Around all of gradio, which would answer some requests before anyone behind it is asked.
+    answers = Doorkeeper(app, names)
     http = uvicorn.Server(
-        uvicorn.Config(
-            Doorkeeper(app, names), log_level='warning', timeout_graceful_shutdown=LAST_STEP
-        )
+        uvicorn.Config(answers, log_level='warning', timeout_graceful_shutdown=LAST_ANSWER)
     )
     thread = threading.Thread(target=http.run, kwargs=dict(sockets=[listener]), daemon=True)
     thread.start()
