@@ -156,13 +156,13 @@ class TestWholePage:
         page.close()
         wait_until(lambda: not device.locked())
 
-    def test_who_leaves_the_queue_is_not_served(self, visit, device):
+    def test_two_take_turns_and_who_leaves_gets_no_more(self, visit, device):
         first, second = visit(), visit()
         for page in (first, second):
             fill(page, 'steps', 1000)
             page.click('#samples-run')
-        first.wait_for_selector('#samples-view .adm-pictures img')
-        assert 'Waiting' in second.inner_text('#samples-view')
+        for page in (first, second):
+            page.wait_for_selector('#samples-view .adm-pictures img')
         second.close()
         first.click('#samples-stop')
         first.wait_for_selector('#samples-view [role=status]')
