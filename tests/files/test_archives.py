@@ -1,5 +1,7 @@
 import os
+import struct
 import zipfile
+import zlib
 
 import pytest
 import torch
@@ -99,3 +101,17 @@ def test_torchs_files_without_checksums_are_read(tmp_path):
     finally:
         torch.serialization.set_crc32_options(True)
     assert len(read_all(tmp_path / 'net.pt')) > 2
+
+
+def test_a_member_that_goes_on_over_the_next_is_damage(archive):
+    """So many members, one over another, would unpack to a multiple of the file each."""
+    data = archive.read_bytes()
+    begin = data.index(CONTENT)
+    beyond = data[begin : data.index(CONTENT[::-1]) + 100]
+    entry = data.index(CENTRAL)
+    sizes = struct.pack('<III', zlib.crc32(beyond), len(beyond), len(beyond))
+    archive.write_bytes(data[: entry + 16] + sizes + data[entry + 28 :])
+    with zipfile.ZipFile(archive) as opened:
+        assert opened.read('first') == beyond
+    with pytest.raises(CheckpointError, match='damaged'):
+        read_all(archive)
