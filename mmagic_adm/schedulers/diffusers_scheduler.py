@@ -89,7 +89,13 @@ class DiffusersScheduler(DiscreteScheduler):
                 'give their number'
             )
         self._spaced = copy.deepcopy(self.solver)
-        self._spaced.set_timesteps(**spacing)
+        try:
+            self._spaced.set_timesteps(**spacing)
+        except ValueError as error:
+            raise ValueError(
+                f'{type(self.solver).__name__} of the diffusers that is installed cannot take '
+                f'{len(kept)} steps ({error}); choose another solver, or a newer diffusers'
+            ) from error
         process, timesteps = self.full_process, self._spaced.timesteps.tolist()
         self._calls = [process.level_at(t) for t in timesteps]
         # One of higher order calls the network more than once in each step but the last.
