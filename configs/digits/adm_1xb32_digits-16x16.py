@@ -7,6 +7,7 @@ _base_ = [
 
 model = dict(
     type='AblatedDiffusionModel',
+    _scope_='mmagic_adm',
     unet={{_base_.unet}},
     diffusion_scheduler=dict(type='DDIMScheduler', **_base_.diffusion),
 )

@@ -8,6 +8,7 @@ _base_ = [
 
 model = dict(
     type='ClassifierTraining',
+    _scope_='mmagic_adm',
     classifier={{_base_.classifier}},
     diffusion_scheduler=dict(type='DDIMScheduler', **_base_.diffusion),
 )

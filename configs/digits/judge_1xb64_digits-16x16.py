@@ -5,7 +5,10 @@ _base_ = [
 ]
 
 model = dict(
-    type='ClassifierTraining', classifier=dict(type='PlainClassifier'), label_smoothing=0.05
+    type='ClassifierTraining',
+    _scope_='mmagic_adm',
+    classifier=dict(type='PlainClassifier'),
+    label_smoothing=0.05,
 )
 train_dataloader = dict(
     batch_size=64,

@@ -5,11 +5,12 @@ test_dataloader = dict(
     batch_size=64,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-    dataset=dict(type='SampleSpecs', num_samples=50_000),
+    dataset=dict(type='SampleSpecs', _scope_='mmagic_adm', num_samples=50_000),
 )
-test_cfg = dict(type='SamplingLoop')
+test_cfg = dict(type='SamplingLoop', _scope_='mmagic_adm')
 test_evaluator = dict(
     type='SampleEvaluator',
+    _scope_='mmagic_adm',
     features=dict(type='InceptionFeatures'),
     metrics=[
         dict(type='InceptionScore'),
