@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from mmengine.runner import Runner, TestLoop
 from torch import Tensor
 
 from mmagic_adm.diffusion import bits_per_dim
+from mmagic_adm.models.runner_data import DataSamples, labels_of
 from mmagic_adm.registry import LOOPS
 
 
@@ -75,10 +75,11 @@ class LikelihoodLoop(TestLoop):
         )
 
 
-def _labels(network: Any, data_samples: Sequence[Any]) -> dict[str, Tensor]:
+def _labels(network: Any, data_samples: DataSamples) -> dict[str, Tensor]:
     """What a network of classes is given besides an image."""
     if network.num_classes is None:
         return {}
-    if 'gt_label' not in data_samples[0]:
+    labels = labels_of(data_samples)
+    if labels is None:
         raise ValueError('the network is of classes, and these images have no labels')
-    return dict(labels=torch.cat([sample.gt_label.label for sample in data_samples]))
+    return dict(labels=labels)

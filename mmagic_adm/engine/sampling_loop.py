@@ -125,7 +125,9 @@ class SamplingLoop(TestLoop):
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Makes one batch, keeps it, and hands it to the metrics."""
         self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
-        data_batch['inputs']['sample_kwargs'] = self.sample_kwargs
+        # In tuples: MMagic's preprocessor, if it is the model's, takes a list for images.
+        request = {name: tuple(entries) for name, entries in data_batch['inputs'].items()}
+        data_batch['inputs'] = {**request, 'sample_kwargs': self.sample_kwargs}
         with autocast(enabled=self.fp16):
             outputs = self.runner.model.test_step(data_batch)
         self.shards.write(Shard.of(outputs))

@@ -16,7 +16,7 @@ from mmagic_adm.files.pictures import as_uint8
 from mmagic_adm.guidance.base import as_scales
 from mmagic_adm.models.adm import AblatedDiffusionModel
 from mmagic_adm.models.batch import Labels, Seeds, check_labels, count_samples, resolve_seeds
-from mmagic_adm.models.runner_data import as_data_samples, infer_arguments
+from mmagic_adm.models.runner_data import DataSamples, as_data_samples, infer_arguments
 from mmagic_adm.models.upsampling import AblatedUpsamplingModel
 from mmagic_adm.registry import MODELS, SCOPE
 
@@ -146,7 +146,7 @@ class CascadedDiffusionModel(BaseModel):
     def forward(
         self,
         inputs: dict[str, Any],
-        data_samples: Sequence[DataSample] | None = None,
+        data_samples: DataSamples | None = None,
         mode: str | None = None,
     ) -> list[DataSample]:
         """MMEngine's entry point, for ``mode`` 'predict' or None: see AblatedDiffusionModel."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from mmagic_adm.checkpoints.loading import recognise_on_load
 from mmagic_adm.models.quarter_log import QUARTERS, QuarterLog
+from mmagic_adm.models.runner_data import DataSamples, labels_of, listed
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
 TOP = (1, 5)
@@ -57,7 +57,7 @@ class ClassifierTraining(BaseModel):
     def forward(
         self,
         inputs: Tensor,
-        data_samples: Sequence[DataSample] | None = None,
+        data_samples: DataSamples | None = None,
         mode: str = 'tensor',
     ) -> Any:
         """MMEngine's entry point.
@@ -72,7 +72,7 @@ class ClassifierTraining(BaseModel):
         if mode == 'loss':
             return self._loss(inputs, self._labels(data_samples, inputs.device))
         if mode == 'predict':
-            return self._predict(inputs, data_samples or [DataSample() for _ in inputs])
+            return self._predict(inputs, listed(data_samples) or [DataSample() for _ in inputs])
         if mode == 'tensor':
             return self._classify(inputs, inputs.new_zeros(len(inputs), dtype=torch.long))
         raise ValueError(f"mode is 'tensor', 'loss' or 'predict', not {mode!r}")
@@ -95,7 +95,7 @@ class ClassifierTraining(BaseModel):
         return dict(loss=losses.mean())
 
     @torch.no_grad()
-    def _predict(self, images: Tensor, data_samples: Sequence[DataSample]) -> list[DataSample]:
+    def _predict(self, images: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
         # The same noise whenever it is asked, so that two validations can be compared.
         generator = torch.Generator().manual_seed(0)
         quarters = QUARTERS if self.process else 1
@@ -108,7 +108,7 @@ class ClassifierTraining(BaseModel):
             logits.append(self._classify(self._noised(images, t, noise), t))
         for data_sample, rows in zip(data_samples, torch.stack(logits, dim=1), strict=True):
             data_sample.logits = rows
-        return list(data_samples)
+        return data_samples
 
     def _noised(self, images: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         return self.process.add_noise(images, t, noise) if self.process else images
@@ -118,10 +118,11 @@ class ClassifierTraining(BaseModel):
             return self.classifier(images)
         return self.classifier(images, self.process.network_timesteps(t))
 
-    def _labels(self, data_samples: Sequence[DataSample] | None, device: torch.device) -> Tensor:
-        if not data_samples or 'gt_label' not in data_samples[0]:
+    def _labels(self, data_samples: DataSamples | None, device: torch.device) -> Tensor:
+        labels = labels_of(data_samples)
+        if labels is None:
             raise ValueError('training a classifier needs data samples with gt_label')
-        return torch.cat([sample.gt_label.label for sample in data_samples]).to(device)
+        return labels.to(device)
 
 
 def hits(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmagic.structures import DataSample
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
@@ -12,13 +13,16 @@ from torch import Tensor
 from mmagic_adm.files.pictures import as_images, as_uint8
 from mmagic_adm.registry import MODELS
 
+DataSamples = Sequence[DataSample] | DataSample
+
 
 @MODELS.register_module()
 class DiffusionDataPreprocessor(BaseDataPreprocessor):
     """Moves data to the model's device; images among it become float, in [-1, 1].
 
     Images are (C, H, W) uint8 in a list, or stacked, or already float and in [-1, 1]. Requests
-    for samples, which hold no images, pass through.
+    for samples, which hold no images, pass through. Real images that data samples hold for MMagic's
+    metrics are handed on as these ask for them, see `stacked_in_bgr`.
 
     Args:
         non_blocking: Whether the host goes on while data is copied from pinned memory.
@@ -37,7 +41,35 @@ class DiffusionDataPreprocessor(BaseDataPreprocessor):
         data = self.cast_data(data)
         if isinstance(data, dict) and _holds_images(data.get('inputs')):
             data = {**data, 'inputs': as_images(data['inputs'])}
+        if isinstance(data, dict) and not training:
+            data_samples = data.get('data_samples')
+            if isinstance(data_samples, list) and data_samples and 'gt_img' in data_samples[0]:
+                data = {**data, 'data_samples': stacked_in_bgr(data_samples)}
         return data
+
+
+def stacked_in_bgr(data_samples: Sequence[DataSample]) -> DataSample:
+    """Data samples in one, their ``gt_img``, (N, C, H, W), in BGR: what MMagic's metrics read."""
+    for data_sample in data_samples:
+        if data_sample.metainfo.get('gt_channel_order', 'BGR').upper() == 'RGB':
+            data_sample.gt_img = data_sample.gt_img.flip(0)
+            data_sample.set_metainfo(dict(gt_channel_order='BGR'))
+    return DataSample.stack(data_samples)
+
+
+def listed(data_samples: DataSamples | None) -> list[DataSample]:
+    """Data samples one by one, be they in a list, in one as MMagic stacks them, or not there."""
+    if isinstance(data_samples, DataSample):
+        return list(data_samples.split(allow_nonseq_value=True))
+    return list(data_samples or ())
+
+
+def labels_of(data_samples: DataSamples | None) -> Tensor | None:
+    """The classes that data samples name as their ``gt_label``, (N,), if they do."""
+    each = listed(data_samples)
+    if not each or 'gt_label' not in each[0]:
+        return None
+    return torch.cat([data_sample.gt_label.label for data_sample in each])
 
 
 def infer_arguments(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +91,7 @@ def infer_arguments(inputs: dict[str, Any]) -> dict[str, Any]:
 def as_data_samples(
     result: dict[str, Any],
     inputs: dict[str, Any],
-    data_samples: Sequence[DataSample] | None,
+    data_samples: DataSamples | None,
     channel_order: str,
 ) -> list[DataSample]:
     """What metrics and visualisers are given: a data sample for each image.
@@ -75,10 +107,9 @@ def as_data_samples(
         ``seed``, ``index``, ``channel_order`` and ``sample_kwargs`` beside them.
     """
     images, seeds, labels = as_uint8(result['samples']), result['seeds'], result['labels']
-    if data_samples is None:
-        data_samples = [DataSample() for _ in seeds]
+    filled = listed(data_samples) or [DataSample() for _ in seeds]
     indices = inputs.get('index', [None] * len(seeds))
-    for i, data_sample in enumerate(data_samples):
+    for i, data_sample in enumerate(filled):
         data_sample.fake_img = images[i]
         if labels is not None:
             data_sample.set_gt_label(labels[i])
@@ -90,7 +121,7 @@ def as_data_samples(
                 sample_kwargs=inputs.get('sample_kwargs') or {},
             )
         )
-    return list(data_samples)
+    return filled
 
 
 def _holds_images(inputs: Any) -> bool:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 import torchvision.transforms.functional as TF
-from mmagic.structures import DataSample
 from torch import Tensor
 
 from mmagic_adm.models.adm import AblatedDiffusionModel
 from mmagic_adm.models.batch import Labels
 from mmagic_adm.models.low_res import LowRes, fit_to, read_low_res
+from mmagic_adm.models.runner_data import DataSamples
 from mmagic_adm.networks import ADMSuperResolutionUNet
 from mmagic_adm.registry import MODELS
 
@@ -95,7 +94,7 @@ class UpsamplerTraining(AblatedUpsamplingModel):
     def forward(
         self,
         inputs: Any,
-        data_samples: Sequence[DataSample] | None = None,
+        data_samples: DataSamples | None = None,
         mode: str | None = None,
     ) -> Any:
         """As of the models it derives from; for 'loss', images are of the large size."""
