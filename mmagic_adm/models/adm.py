@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmagic.structures import DataSample
 from mmengine.dist import is_main_process
+from mmengine.model import BaseDataPreprocessor
 from torch import Tensor, nn
 
 from mmagic_adm.arguments import finite, whole
@@ -37,7 +37,12 @@ from mmagic_adm.models.batch import (
 from mmagic_adm.models.compiled import time_call
 from mmagic_adm.models.losses import build_loss
 from mmagic_adm.models.profiles import ProfiledModel
-from mmagic_adm.models.runner_data import as_data_samples, infer_arguments
+from mmagic_adm.models.runner_data import (
+    DataSamples,
+    as_data_samples,
+    infer_arguments,
+    labels_of,
+)
 from mmagic_adm.models.sampling import (
     Trajectory,
     Watcher,
@@ -52,8 +57,13 @@ from mmagic_adm.networks.network import check_network
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 from mmagic_adm.schedulers import Scheduler
 
+MMAGICS_ORDER = (
+    "If these arguments are in MMagic's order, give them by name, or take the model with MMagic's "
+    "order and defaults: type='ADM', which is mmagic_adm.compat.mmagic_names.AblatedDiffusionModel"
+)
 
-@MODELS.register_module(name=['AblatedDiffusionModel', 'ADM', 'GuidedDiffusion'])
+
+@MODELS.register_module()
 class AblatedDiffusionModel(ProfiledModel):
     """Samples images by the reverse process of a diffusion model, guided or not (ADM).
 
@@ -109,6 +119,8 @@ class AblatedDiffusionModel(ProfiledModel):
             init_cfg,
         )
         self.unet = build_part(MODELS, unet)
+        if isinstance(self.unet, BaseDataPreprocessor):
+            raise TypeError(f'unet is the network, not a preprocessor. {MMAGICS_ORDER}')
         check_network(self.unet)
         with reused_deep_features(self.unet, reuse_every, reuse_levels):
             pass  # It refuses now what the network does not offer.
@@ -209,6 +221,8 @@ class AblatedDiffusionModel(ProfiledModel):
             ``trajectory`` if asked for: ``timesteps``, and ``x_t`` and ``pred_x0`` of shape
             (steps, N, C, H, W).
         """
+        if isinstance(init_image, Mapping):
+            raise TypeError(f'init_image is the noise to start from, not a dict. {MMAGICS_ORDER}')
         scheduler = self.make_scheduler(scheduler_kwargs)
         steps = num_inference_steps if num_inference_steps is not None else self.num_inference_steps
         scheduler.set_timesteps(steps)
@@ -285,7 +299,7 @@ class AblatedDiffusionModel(ProfiledModel):
     def forward(
         self,
         inputs: Any,
-        data_samples: Sequence[DataSample] | None = None,
+        data_samples: DataSamples | None = None,
         mode: str | None = None,
     ) -> Any:
         """MMEngine's entry point.
@@ -309,16 +323,16 @@ class AblatedDiffusionModel(ProfiledModel):
         result = self.infer(**infer_arguments(inputs))
         return as_data_samples(result, inputs, data_samples, 'bgr' if self.rgb2bgr else 'rgb')
 
-    def _training_inputs(self, data_samples: Sequence[DataSample] | None) -> dict[str, Tensor]:
+    def _training_inputs(self, data_samples: DataSamples | None) -> dict[str, Tensor]:
         """What the network is given in training besides the noisy image and its timestep."""
         if self.unet.num_classes is None:
             return {}
-        if not data_samples or 'gt_label' not in data_samples[0]:
+        labels = labels_of(data_samples)
+        if labels is None:
             raise ValueError(
                 'training a class-conditional network needs data samples with gt_label'
             )
-        labels = [data_sample.gt_label.label for data_sample in data_samples]
-        return dict(labels=torch.cat(labels).to(self.device))
+        return dict(labels=labels.to(self.device))
 
     def _inputs(self, batch: SampleBatch, more: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the network is given besides the noisy image and its timestep."""

@@ -304,11 +304,6 @@ class TestProtocols:
         inputs = dict(x=as_pixels(2), timesteps=torch.tensor([3, 9]), labels=torch.tensor([0, 1]))
         torch.testing.assert_close(model(inputs, mode='tensor'), model.unet(**inputs))
 
-    @pytest.mark.parametrize('name', ['ADM', 'GuidedDiffusion', 'AblatedDiffusionModel'])
-    def test_its_names(self, name):
-        model = MODELS.build({**model_config(), 'type': name})
-        assert type(model).__name__ == 'AblatedDiffusionModel'
-
 
 class TestBadInput:
     """Refused before the network is called once, with the numbers."""
