@@ -1,5 +1,6 @@
 """What has a name: the released checkpoints, with the networks in them, and the configs."""
 
+import copy
 import functools
 import math
 import traceback
@@ -92,6 +93,9 @@ class ZooEntry:
 def find_config(model: str | Path | Config) -> Config:
     """The config of a model.
 
+    A model that is written with MMagic's own classes, as in its new style of configs, is of their
+    names: those are looked up here, where a class would be built as it is.
+
     Args:
         model: Name of one of the package's configs, path of a config file, or a config.
 
@@ -115,7 +119,7 @@ def find_config(model: str | Path | Config) -> Config:
 def _with_model(config: Config, name: str | Path) -> Config:
     if not isinstance(config.get('model'), dict):
         raise ValueError(f'{name} has no model: a config says model=dict(type=...)')
-    return config
+    return _without_classes(config)
 
 
 def _read(path: Path) -> Config:
@@ -133,6 +137,30 @@ def _read(path: Path) -> Config:
         said = getattr(error, 'msg', str(error)).partition('\n')[0]
         place = file if line is None else f'{file}, line {line}'
         raise ValueError(f'{place}: {type(error).__name__}: {said}') from error
+
+
+def _without_classes(config: Config) -> Config:
+    """The config, its model's types those of MMagic by name alone."""
+    written = config.model.to_dict()  # what is imported, as a path
+    named = _named(written)
+    if named != written:
+        config = copy.deepcopy(config)
+        config.model = {'_scope_': SCOPE, **named}
+    return config
+
+
+def _named(part: Any) -> Any:
+    if isinstance(part, (list, tuple)):
+        return type(part)(map(_named, part))
+    if not isinstance(part, Mapping):
+        return part
+    named = {key: _named(value) for key, value in part.items()}
+    kind = named.get('type')
+    if isinstance(kind, type):
+        kind = f'{kind.__module__}.{kind.__name__}'
+    if isinstance(kind, str) and kind.startswith('mmagic.') and kind.count('.') > 1:
+        named['type'] = kind.rpartition('.')[2]
+    return named
 
 
 def zoo_names() -> list[str]:

@@ -6,7 +6,14 @@ from mmengine import MODELS
 from mmengine.registry import DefaultScope
 
 from mmagic_adm.checkpoints.parts import mmagic_name
-from mmagic_adm.compat.mmagic_names import DataPreprocessor, DenoisingUnet, EncoderUNetModel
+from mmagic_adm.compat.mmagic_names import (
+    AblatedDiffusionModel,
+    DataPreprocessor,
+    DenoisingUnet,
+    EncoderUNetModel,
+)
+from mmagic_adm.models import AblatedDiffusionModel as Ours
+from mmagic_adm.registry import MODELS as OUR_MODELS
 from tests.reference import fill_by_name, golden_names, load_golden
 
 ATTENTION = dict(type='MultiHeadAttentionBlock', num_head_channels=32)
@@ -84,6 +91,61 @@ def test_half_precision_is_asked_for_at_construction():
 def test_multipliers_come_by_image_size_too():
     table = {16: [1, 2], 32: [1, 2, 2, 2]}
     assert DenoisingUnet(**{**UNET, 'channels_cfg': table}).widths == [32, 64]
+
+
+class TestMMagicsCallers:
+    """The model and its network answer to calls that were written for MMagic's."""
+
+    @pytest.fixture(scope='class')
+    def model(self):
+        return AblatedDiffusionModel(
+            dict(type='DataPreprocessor'),
+            dict(type='DenoisingUnet', **UNET, num_classes=10),
+            dict(type='EditDDIMScheduler', beta_schedule='squaredcos_cap_v2'),
+            classifier=dict(type='EncoderUNetModel', **CLASSIFIER),
+            classifier_scale=5.0,
+        ).eval()
+
+    @pytest.fixture
+    def scales(self, model, monkeypatch):
+        """The scales that guidance is asked for."""
+        asked, bind = [], model.guidance.bind
+        monkeypatch.setattr(
+            model.guidance, 'bind', lambda *args: asked.append(args[2]) or bind(*args)
+        )
+        return asked
+
+    @pytest.mark.parametrize('name', ['ADM', 'GuidedDiffusion'])
+    def test_names(self, name):
+        assert OUR_MODELS.get(name) is AblatedDiffusionModel
+
+    def test_guidance_has_to_be_asked_for(self, model, scales):
+        model.infer(None, None, 1, 2, 3)
+        model.infer(None, None, 1, 2, 3, 2.0)
+        assert scales == [0.0, 2.0]
+
+    def test_a_runners_samples_are_guided_by_the_config(self, model, scales):
+        model.test_step(dict(inputs=dict(num_batches=1, sample_kwargs=dict(num_inference_steps=2))))
+        assert scales == [None]
+
+    def test_a_scheduler_of_mmagics_walks_its_own_process(self, model):
+        five = dict(type='EditDDPMScheduler', variance_type='learned_range', num_train_timesteps=5)
+        walked = model.infer(five, None, 1, 5, 3, return_trajectory=1)['trajectory']['timesteps']
+        assert walked == [4, 3, 2, 1, 0]
+
+    def test_the_network_answers_in_a_dict(self, model):
+        x, y = torch.randn(2, 3, 16, 16), torch.tensor([3, 5])
+        model.unet.out[-1].weight.data.normal_()
+        with torch.no_grad():
+            ours = model.unet(x, torch.tensor([10, 10]), y)
+            assert torch.equal(model.unet(x, 10, label=y)['sample'], ours)
+            assert torch.equal(model.unet(x, torch.tensor(10), y)['sample'], ours)
+
+    def test_their_order_of_arguments_under_our_name(self, model):
+        with pytest.raises(TypeError, match=r"init_image .* MMagic's order .* type='ADM'"):
+            Ours.infer(model, dict(type='EditDDPMScheduler'))
+        with pytest.raises(TypeError, match=r"unet .* MMagic's order .* type='ADM'"):
+            Ours(dict(type='DataPreprocessor'), model.unet, dict(type='DDIMScheduler'))
 
 
 class TestBadInput:
