@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from mmagic.structures import DataSample
@@ -13,7 +13,7 @@ from torch import Tensor
 from mmagic_adm.files.pictures import as_images, as_uint8
 from mmagic_adm.registry import MODELS
 
-DataSamples = Sequence[DataSample] | DataSample
+DataSamples: TypeAlias = Sequence[DataSample] | DataSample
 
 
 @MODELS.register_module()

@@ -93,18 +93,19 @@ def test_multipliers_come_by_image_size_too():
     assert DenoisingUnet(**{**UNET, 'channels_cfg': table}).widths == [32, 64]
 
 
+@pytest.fixture(scope='module')
+def model():
+    return AblatedDiffusionModel(
+        dict(type='DataPreprocessor'),
+        dict(type='DenoisingUnet', **UNET, num_classes=10),
+        dict(type='EditDDIMScheduler', beta_schedule='squaredcos_cap_v2'),
+        classifier=dict(type='EncoderUNetModel', **CLASSIFIER),
+        classifier_scale=5.0,
+    ).eval()
+
+
 class TestMMagicsCallers:
     """The model and its network answer to calls that were written for MMagic's."""
-
-    @pytest.fixture(scope='class')
-    def model(self):
-        return AblatedDiffusionModel(
-            dict(type='DataPreprocessor'),
-            dict(type='DenoisingUnet', **UNET, num_classes=10),
-            dict(type='EditDDIMScheduler', beta_schedule='squaredcos_cap_v2'),
-            classifier=dict(type='EncoderUNetModel', **CLASSIFIER),
-            classifier_scale=5.0,
-        ).eval()
 
     @pytest.fixture
     def scales(self, model, monkeypatch):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from mmagic.structures import DataSample
 
-from mmagic_adm.models.runner_data import DiffusionDataPreprocessor, as_data_samples
+from mmagic_adm.models.runner_data import DiffusionDataPreprocessor, as_data_samples, listed
 
 
 @pytest.mark.parametrize('stack', [list, torch.stack])
@@ -40,3 +40,15 @@ def test_samples_say_what_they_are():
     assert (sample.seed, sample.index, sample.gt_label.label.item()) == (7, 9, 4)
     assert sample.fake_img.dtype == torch.uint8
     assert sample.fake_img.min() == 255
+
+
+@pytest.mark.parametrize('order', ['RGB', 'BGR'])
+def test_real_images_are_handed_to_mmagics_metrics_stacked_and_in_bgr(order):
+    red = torch.zeros(3, 2, 2, dtype=torch.uint8)
+    red[order.index('R')] = 255
+    sample = DataSample(gt_img=red, metainfo=dict(gt_channel_order=order))
+    data = dict(inputs=[red, red], data_samples=[sample, sample])
+    handed = DiffusionDataPreprocessor()(data)['data_samples']
+    assert handed.gt_img.amax((0, 2, 3)).tolist() == [0, 0, 255]
+    assert len(listed(handed)) == len(handed.gt_img) == 2
+    assert sample.gt_img is red
