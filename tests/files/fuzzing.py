@@ -217,8 +217,13 @@ def fuzz(module: str, count: int, seed: str, first: int = 0) -> Iterator[tuple[i
         numbers = ['--seed', seed, '--first', str(first), '--files', str(end - first)]
         with (
             tempfile.TemporaryFile('w+') as complaints,
+            tempfile.TemporaryDirectory() as folder,  # which a process that dies leaves as it is
             subprocess.Popen(
-                [*command, *numbers], stdout=subprocess.PIPE, stderr=complaints, text=True
+                [*command, *numbers],
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+                env={**os.environ, 'TMPDIR': folder},
             ) as process,
         ):
             begun = None
