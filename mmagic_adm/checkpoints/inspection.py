@@ -207,10 +207,7 @@ def _from(values: Mapping[str, Any], origin: str, names: Collection[str] | None 
 
 def _constructor_defaults(type_: str) -> dict[str, Any]:
     """The arguments of a network's class, all of which but image_size have a default."""
-    cls = MODELS.get(type_)
-    if cls is None:
-        raise ValueError(f'no network is called {type_!r}')
-    parameters = inspect.signature(cls).parameters.values()
+    parameters = inspect.signature(MODELS.get(type_)).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters}
 
 

@@ -93,7 +93,7 @@ def _checkpoints(work_dir: str | Path) -> list[Path]:
     """All of a training, the newest first."""
     numbered = {
         int(match[1]): path
-        for path in Path(work_dir).glob('iter_*.pth')
+        for path in Path(work_dir).absolute().glob('iter_*.pth')
         if (match := re.fullmatch(r'iter_(\d+)\.pth', path.name))
     }
     if numbered:

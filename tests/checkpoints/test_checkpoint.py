@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 import torch
@@ -318,11 +319,12 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, unet_state, layout, monkeyp
     save = torch.save
     monkeypatch.setattr(torch, 'save', lambda content, file: save(content, FullDisk(file)))
 
-    def save_file(tensors, path, metadata):
-        path.write_bytes(b'half')
-        raise RuntimeError('I/O error: No space left on device (os error 28)')
+    def write_half(path, content):
+        with open(path, 'wb') as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr('mmagic_adm.checkpoints.safetensors_files.save_file', save_file)
+    monkeypatch.setattr(Path, 'write_bytes', write_half)
     with pytest.raises(CheckpointError, match=r'cannot write .*net.*: the disk is full'):
         write_checkpoint(unet_state, tmp_path / NAMES[layout], layout)
     assert os.listdir(tmp_path) == []

@@ -182,7 +182,7 @@ def test_the_caller_knows_best(unet_file):
     [
         (dict(num_classes=7), r'unet\.pt: the tensors are not those .*\(label_emb\.weight 10x128'),
         (dict(heads=2), r"unet\.pt: ADMUNet has no argument 'heads'; it has image_size, "),
-        (dict(type='ADMUnet'), r"unet\.pt: no network is called 'ADMUnet'"),
+        (dict(type='ADMUnet'), r"unet\.pt: there is no type 'ADMUnet' .* did you mean ADMUNet"),
         (
             dict(attention_resolutions=(16,), num_head_channels=32),
             r'the tensors are not those .* missing .*input_blocks\.1\.1\.norm',

@@ -283,7 +283,7 @@ class TestConfigOptions:
                 "DiffusionModel takes no 'guidence'; it takes unet",
             ),
             (['model.num_inference_steps.a=2'], 'num_inference_steps of .* is 4, without parts'),
-            (['model.guidance.type=Nothing'], 'Nothing is not in the'),
+            (['model.guidance.type=Nothing'], "there is no type 'Nothing' in"),
         ],
     )
     def test_bad_ones_are_refused_in_a_line(self, arguments, tmp_path, changes, message):

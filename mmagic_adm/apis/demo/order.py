@@ -123,7 +123,7 @@ def read_interval(facts: ModelFacts, field: Any) -> tuple[float, float] | None:
             'the stages of a cascade have guidance of their own: leave the interval empty'
         )
     last = facts.last_timestep
-    numbers = [_number(word) for word in re.split(r'[\s,–-]+|to', text.strip('([ ])'))]
+    numbers = [_number(word) for word in re.split(r'(?:[\s,–-]|to)+', text.strip('([ ])'))]
     if len(numbers) != 2 or None in numbers:
         raise ValueError(
             f'the interval is two timesteps such as 500-{last:g}, or shares of the process such as '
