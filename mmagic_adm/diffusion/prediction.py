@@ -43,7 +43,7 @@ class Prediction:
 
     def split(self, count: int) -> tuple[Prediction, Prediction]:
         """The predictions of the first so many samples, and of the others."""
-        return self._of(slice(None, count)), self._of(slice(count, None))
+        return self.of(slice(None, count)), self.of(slice(count, None))
 
     def away_from(
         self, other: Prediction, by: Tensor | float, rows: Tensor | None = None
@@ -68,7 +68,8 @@ class Prediction:
             self, x_0=moved(self.x_0, other.x_0), eps=moved(self.eps, other.eps), previous=previous
         )
 
-    def _of(self, rows: slice) -> Prediction:
+    def of(self, rows: slice | Tensor) -> Prediction:
+        """The prediction of some samples."""
         variance, previous = self.variance, self.previous
         return Prediction(
             self.x_0[rows],

@@ -5,9 +5,11 @@ from mmagic_adm.guidance.classifier import ClassifierGuidance
 from mmagic_adm.guidance.classifier_free import ClassifierFreeGuidance
 from mmagic_adm.guidance.combination import SumGuidance
 from mmagic_adm.guidance.off_the_shelf import OffTheShelfGuidance
+from mmagic_adm.guidance.perturbed_attention import PerturbedAttentionGuidance
 from mmagic_adm.guidance.pixel_as_param import PixelAsParamGuidance
 from mmagic_adm.guidance.sample import SampleGuidance
 from mmagic_adm.guidance.score import ScoreGuidance
+from mmagic_adm.guidance.self_attention import SelfAttentionGuidance
 from mmagic_adm.guidance.source import Gradient, GradientSource, as_guide
 from mmagic_adm.guidance.torchvision_classifiers import TorchvisionClassifier
 
@@ -23,9 +25,11 @@ __all__ = [
     'Moment',
     'OffTheShelfGuidance',
     'Path',
+    'PerturbedAttentionGuidance',
     'PixelAsParamGuidance',
     'SampleGuidance',
     'ScoreGuidance',
+    'SelfAttentionGuidance',
     'StochasticStep',
     'SumGuidance',
     'TorchvisionClassifier',

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmagic_adm.denoisers import Denoiser, PreconditionedNetwork, WrappedDenoiser
+from mmagic_adm.denoisers import Denoiser, PreconditionedNetwork
 from mmagic_adm.diffusion import NoiseLevel, Prediction
 from mmagic_adm.guidance.base import Batch, Form, Guidance, Guided
 from mmagic_adm.guidance.classifier import build_frozen
+from mmagic_adm.guidance.led_away import LedAway, Rows, at
 from mmagic_adm.registry import MODELS
 
 
@@ -88,32 +89,22 @@ class ClassifierFreeGuidance(Guidance):
                 )
 
 
-class _LedAway(WrappedDenoiser):
+class _LedAway(LedAway):
     """A denoiser led away from itself without the labels, or from another one."""
 
     def __init__(self, inner: Denoiser, other: Denoiser | None, batch: Batch) -> None:
-        super().__init__(inner)
+        super().__init__(inner, batch)
         self.other = other
-        self.batch = batch
 
-    def predict(self, x_t: Tensor, level: NoiseLevel, inputs: Mapping[str, Tensor]) -> Prediction:
-        """(1 + s) D(x; y) - s D(x; ∅), or the other network's for the last."""
-        factor, rows = self.batch.factor(level), self.batch.rows
-        if factor == 0:
-            return self.inner.predict(x_t, level, inputs)
-        by: Any = factor * self.batch.scales
-        x_again, again = x_t, dict(inputs)
-        if rows is not None:
-            by, x_again = by[rows], x_t[rows]
-            again = {name: value[rows] for name, value in inputs.items()}
+    def ask(
+        self, x_t: Tensor, level: NoiseLevel, inputs: Mapping[str, Tensor], rows: Rows
+    ) -> tuple[Prediction, Prediction]:
+        """D(x; y) and D(x; ∅) from one call, or the other network's for the last."""
+        again = at(rows, inputs)
         if self.other is None:
-            again['labels'] = torch.full_like(again['labels'], self.network.null_label)
-            both = {name: torch.cat([value, again[name]]) for name, value in inputs.items()}
-            said = self.inner.predict(torch.cat([x_t, x_again]), level, both)
-            ahead, behind = said.split(len(x_t))
-        else:
-            if getattr(self.other.network, 'num_classes', None) is None:
-                again.pop('labels', None)
-            ahead = self.inner.predict(x_t, level, inputs)
-            behind = self.other.predict(x_again, level, again)
-        return ahead.away_from(behind, by, rows)
+            null = torch.full_like(again['labels'], self.network.null_label)
+            return self.ask_twice(x_t, level, inputs, rows, labels=null)
+        if getattr(self.other.network, 'num_classes', None) is None:
+            again.pop('labels', None)
+        said = self.inner.predict(x_t, level, inputs)
+        return said, self.other.predict(x_t[rows], level, again)

@@ -128,6 +128,8 @@ def _activated(x: Tensor) -> Tensor:
 class AttentionBlock(nn.Module):
     """Every pixel attends to every pixel, beside a skip connection."""
 
+    attend = staticmethod(F.scaled_dot_product_attention)
+
     def __init__(
         self,
         channels: int,
@@ -149,8 +151,7 @@ class AttentionBlock(nn.Module):
         tokens = self.norm(x).flatten(2).transpose(1, 2)
         qkv = self.qkv(tokens)
         query, key, value = split_heads(qkv, self.num_heads, not self.use_new_attention_order)
-        attended = F.scaled_dot_product_attention(query, key, value)
-        change = self.proj_out(merge_heads(attended))
+        change = self.proj_out(merge_heads(self.attend(query, key, value)))
         total = x + change.transpose(1, 2).unflatten(2, x.shape[2:])
         return total * self.skip_scale if self.skip_scale != 1.0 else total
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -68,3 +69,24 @@ def reused_deep_features(network: nn.Module, every: int, levels: int = 1) -> Ite
         yield
     finally:
         unet.deep_features = before
+
+
+@contextmanager
+def apart(network: nn.Module, memory: dict[str, Any]) -> Iterator[None]:
+    """While this lasts, a U-Net recalls what it said in such calls, and not in others.
+
+    Args:
+        network: The U-Net, or a module around it; any other is called as ever.
+        memory: Where the features are from one time to the next.
+    """
+    unet = unwrapped(network)
+    shared = getattr(unet, 'deep_features', None)
+    if shared is None:
+        yield
+        return
+    own = DeepFeatures(shared.every, shared.outer_blocks)
+    unet.deep_features = memory.setdefault('deep_features', own)
+    try:
+        yield
+    finally:
+        unet.deep_features = shared

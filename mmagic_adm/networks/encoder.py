@@ -167,6 +167,14 @@ class ADMEncoder(nn.Module):
             default=max(self.widths),
         )
 
+    def attention_blocks(self) -> dict[str, AttentionBlock]:
+        """What attends, by the stage that it is in, such as 'input_blocks.14'."""
+        return {
+            name.rpartition('.')[0]: block
+            for name, block in self.named_modules()
+            if isinstance(block, AttentionBlock)
+        }
+
     def enter(self, x: Tensor) -> Tensor:
         """Images in the type and the layout that the blocks take."""
         return x.to(self.dtype, memory_format=self.memory_format)

@@ -6,7 +6,7 @@ besides; a network that lacks it is treated like any module, or refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -64,6 +64,14 @@ class ReusesDeepFeatures(Protocol):
 
 
 @runtime_checkable
+class Attends(Protocol):
+    """A network that says where its pixels attend to each other, see :mod:`.attention`."""
+
+    def attention_blocks(self) -> Mapping[str, Any]:
+        """What attends, by its stage; its ``attend(query, key, value)`` may be replaced."""
+
+
+@runtime_checkable
 class HasShardingUnits(Protocol):
     """A network that says which of its modules are to come together from shares, one at a time."""
 
@@ -71,7 +79,7 @@ class HasShardingUnits(Protocol):
         """Modules that are called as such, by their ``forward``, from the inside out."""
 
 
-ABILITIES = (ComputesIn, LaysOutChannelsLast, ReusesDeepFeatures, HasShardingUnits)
+ABILITIES = (ComputesIn, LaysOutChannelsLast, ReusesDeepFeatures, Attends, HasShardingUnits)
 TOLD = tuple(Network.__annotations__)
 
 
