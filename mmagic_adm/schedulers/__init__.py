@@ -6,13 +6,16 @@ from mmagic_adm.schedulers.ddpm import DDPMScheduler
 from mmagic_adm.schedulers.diffusers_scheduler import DiffusersScheduler
 from mmagic_adm.schedulers.discrete import DiscreteScheduler, StepOutput
 from mmagic_adm.schedulers.edm import EDMHeunScheduler
+from mmagic_adm.schedulers.restart import DDIMRestartScheduler, RestartScheduler
 
 __all__ = [
+    'DDIMRestartScheduler',
     'DDIMScheduler',
     'DDPMScheduler',
     'DiffusersScheduler',
     'DiscreteScheduler',
     'EDMHeunScheduler',
+    'RestartScheduler',
     'Scheduler',
     'Step',
     'StepNoise',

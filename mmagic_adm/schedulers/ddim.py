@@ -117,8 +117,20 @@ class DDIMScheduler(DiscreteScheduler):
     def _onwards(
         self, prediction: Prediction, x_t: Tensor, index: int, guide: Guide | None, draw: StepNoise
     ) -> tuple[Tensor, Tensor]:
-        """From x_t to the next level (DDIM, eq. 12), by algorithm 2 of ADM if there is guidance."""
+        """From x_t to the next level."""
         here, there = self.process.level(index), self._level_after(index)
+        return self._between(prediction, x_t, here, there, guide, draw)
+
+    def _between(
+        self,
+        prediction: Prediction,
+        x_t: Tensor,
+        here: NoiseLevel,
+        there: NoiseLevel,
+        guide: Guide | None,
+        draw: StepNoise,
+    ) -> tuple[Tensor, Tensor]:
+        """From x_t to a level (DDIM, eq. 12), by algorithm 2 of ADM if there is guidance."""
         x_0, eps = self._image_and_noise(prediction, x_t, here, guide)
         # x_{t-1} ← √ᾱ_{t-1} x_0 + √(1 - ᾱ_{t-1} - σ²) eps + σ z
         if self.eta == 0:
