@@ -43,7 +43,10 @@ class NoiseLevel:
     @property
     def name(self) -> str:
         """What to call it in a message."""
-        return f'sigma={self.sigma:g}' if self.timestep is None else f't={self.timestep:g}'
+        what, value = ('sigma', self.sigma) if self.timestep is None else ('t', self.timestep)
+        if isinstance(value, torch.Tensor) and value.numel() > 1:
+            return f'a {what} for each sample'  # not read off a GPU, which would be waited for
+        return f'{what}={value:g}'
 
     def unit(self) -> 'NoiseLevel':
         """The same level of x_t / scale, whose variance is 1."""

@@ -4,6 +4,7 @@ from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Moment, Path,
 from mmagic_adm.guidance.classifier import ClassifierGuidance
 from mmagic_adm.guidance.classifier_free import ClassifierFreeGuidance
 from mmagic_adm.guidance.combination import SumGuidance
+from mmagic_adm.guidance.discriminator import DiscriminatorGuidance
 from mmagic_adm.guidance.off_the_shelf import OffTheShelfGuidance
 from mmagic_adm.guidance.perturbed_attention import PerturbedAttentionGuidance
 from mmagic_adm.guidance.pixel_as_param import PixelAsParamGuidance
@@ -17,6 +18,7 @@ __all__ = [
     'Batch',
     'ClassifierFreeGuidance',
     'ClassifierGuidance',
+    'DiscriminatorGuidance',
     'Form',
     'Gradient',
     'GradientSource',

@@ -83,8 +83,9 @@ class Path:
         return list(dict.fromkeys(float(self.process.told(level)) for level in self.levels))
 
     def nearest(self, level: NoiseLevel) -> float:
-        """The timestep of the walk that a level is, or is nearest to."""
-        now = float(self.process.told(level))
+        """The timestep of the walk that a level is, or is nearest to; of several, the least."""
+        told = self.process.told(level)
+        now = float(told.min() if isinstance(told, Tensor) else told)
         return now if now in self.timesteps else min(self.timesteps, key=lambda t: abs(t - now))
 
 

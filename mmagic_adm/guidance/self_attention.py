@@ -53,9 +53,7 @@ class SelfAttentionGuidance(Guidance):
     ) -> None:
         super().__init__(scale, **pace)
         if blur_sigma <= 0 or kernel < 1 or kernel % 2 == 0:
-            raise ValueError(
-                f'blur_sigma is above 0 and kernel odd, not {blur_sigma} and {kernel}'
-            )
+            raise ValueError(f'blur_sigma is above 0 and kernel odd, not {blur_sigma} and {kernel}')
         self.stage, self.blur_sigma, self.kernel = stage, blur_sigma, kernel
         self.map_heads = map_heads
 

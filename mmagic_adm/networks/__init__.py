@@ -2,6 +2,7 @@
 
 from mmagic_adm.networks.architecture import CHANNEL_MULT
 from mmagic_adm.networks.classifier import ADMClassifier
+from mmagic_adm.networks.discriminator import ADMDiscriminator
 from mmagic_adm.networks.encoder import ADMEncoder
 from mmagic_adm.networks.network import Network, check_network
 from mmagic_adm.networks.plain_classifier import PlainClassifier
@@ -10,6 +11,7 @@ from mmagic_adm.networks.unet import ADMSuperResolutionUNet, ADMUNet
 __all__ = [
     'CHANNEL_MULT',
     'ADMClassifier',
+    'ADMDiscriminator',
     'ADMEncoder',
     'ADMSuperResolutionUNet',
     'ADMUNet',

@@ -1,6 +1,7 @@
 """The noise-aware classifier: the U-Net's first half with a head on top."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -54,14 +55,23 @@ class ADMClassifier(ADMEncoder):
         Returns:
             Logits of shape (N, out_channels) and the type of ``x``.
         """
-        embedding = self.embed_time(timesteps)
-        h, means = self.enter(x), []
+        return self.classify(x, self.embed_time(timesteps))
+
+    def classify(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Logits of images under an embedding of how noisy they are, and maybe of more."""
+        maps = self.feature_maps(x, embedding)
+        if self.pools_every_level:
+            features = torch.cat([h.mean(dim=(2, 3)) for h in maps], dim=1)
+        else:
+            *_, features = maps
+        return in_own_type(self.out, features).to(x.dtype)
+
+    def feature_maps(self, x: Tensor, embedding: Tensor) -> Iterator[Tensor]:
+        """What is seen in images at one block after the other, the last the coarsest."""
+        h = self.enter(x)
         for block in [*self.input_blocks, self.middle_block]:
             h = block(h, embedding)
-            if self.pools_every_level:
-                means.append(h.mean(dim=(2, 3)))
-        features = torch.cat(means, dim=1) if self.pools_every_level else h
-        return in_own_type(self.out, features).to(x.dtype)
+            yield h
 
     def _spatial_head(self) -> nn.Sequential:
         hidden = SPATIAL_HIDDEN_CHANNELS

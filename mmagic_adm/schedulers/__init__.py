@@ -1,6 +1,7 @@
 """The samplers, each with its walk from noise to an image; and whatever solver diffusers ships."""
 
 from mmagic_adm.schedulers.base import Scheduler, Step, StepNoise
+from mmagic_adm.schedulers.boosted import BoostedHeunScheduler
 from mmagic_adm.schedulers.ddim import DDIMScheduler
 from mmagic_adm.schedulers.ddpm import DDPMScheduler
 from mmagic_adm.schedulers.diffusers_scheduler import DiffusersScheduler
@@ -9,6 +10,7 @@ from mmagic_adm.schedulers.edm import EDMHeunScheduler
 from mmagic_adm.schedulers.restart import DDIMRestartScheduler, RestartScheduler
 
 __all__ = [
+    'BoostedHeunScheduler',
     'DDIMRestartScheduler',
     'DDIMScheduler',
     'DDPMScheduler',

@@ -9,8 +9,11 @@ from mmengine.logging import MessageHub
 
 from mmagic_adm.models.classifier_training import ClassifierTraining, hits
 from mmagic_adm.models.quarter_log import ITERATIONS
+from mmagic_adm.networks import ADMClassifier
 from mmagic_adm.networks.plain_classifier import PlainClassifier
 from tests.models.on_its_way import OnItsWay
+from tests.reference import fill_by_name
+from tests.tiny import CLASSIFIER
 
 SCHEDULER = dict(type='DDIMScheduler', beta_schedule='cosine')
 
@@ -99,3 +102,58 @@ def test_top_five_of_four_classes_is_always_right():
     found = hits(logits, torch.tensor([0, 0]))
     assert found['top1'].tolist() == [1, 0]
     assert found['top5'].tolist() == [1, 1]
+
+
+class TestDiscriminator:
+    DISCRIMINATOR = dict(
+        type='ADMDiscriminator',
+        classifier=CLASSIFIER,
+        num_classes=10,
+        model_channels=32,
+        num_head_channels=32,
+    )
+
+    @staticmethod
+    def judged(*kinds):
+        samples = labelled(*kinds)
+        for sample in samples:
+            sample.set_field(torch.tensor([3]), 'shown')
+        return samples
+
+    def test_only_its_head_learns_and_what_images_are_to_show_is_told(self):
+        model = ClassifierTraining(self.DISCRIMINATOR, SCHEDULER).train()
+        fill_by_name(model.classifier)
+        model(torch.rand(4, 3, 8, 8), self.judged(0, 1, 0, 1), mode='loss')['loss'].backward()
+        learning = {name for name, weight in model.named_parameters() if weight.grad is not None}
+        assert learning == {
+            name
+            for name, _ in model.named_parameters()
+            if not name.startswith('classifier.classifier')
+        }
+        assert model.classifier.label_emb.weight.grad[3].abs().sum() > 0
+        assert not model.classifier.classifier.training
+
+    def test_images_that_do_not_say_what_they_show_are_refused(self):
+        model = ClassifierTraining(self.DISCRIMINATOR, SCHEDULER)
+        with pytest.raises(ValueError, match='ADMDiscriminator is told of 10 classes'):
+            model(torch.rand(2, 3, 8, 8), labelled(0, 1), mode='loss')
+
+    def test_weights_of_what_it_looks_through_are_loaded_when_it_is_built(self, tmp_path):
+        seen = fill_by_name(ADMClassifier(**{k: v for k, v in CLASSIFIER.items() if k != 'type'}))
+        torch.save(seen.state_dict(), tmp_path / 'classifier.pt')
+        weights = dict(classifier=str(tmp_path / 'classifier.pt'))
+        model = ClassifierTraining(self.DISCRIMINATOR, SCHEDULER, weights=weights)
+        found = model.classifier.classifier.out[2].c_proj.weight
+        assert torch.equal(found, seen.out[2].c_proj.weight)
+
+
+def test_noise_may_be_drawn_evenly_in_the_logarithm_of_sigma():
+    model = ClassifierTraining(Watched(), SCHEDULER, evenly_in='log_sigma')
+    torch.manual_seed(0)
+    t, _ = model.draw(torch.zeros(4000, 1, 1, 1))
+    log_sigma = torch.as_tensor(model.process.train_sigmas).log()
+    share = (log_sigma[t] - log_sigma[0]) / (log_sigma[-1] - log_sigma[0])
+    quarters = torch.histc(share.float(), 4, 0, 1) / len(t)
+    torch.testing.assert_close(quarters, torch.full((4,), 0.25), rtol=0, atol=0.03)
+    with pytest.raises(ValueError, match="evenly_in is 'timesteps' or 'log_sigma'"):
+        ClassifierTraining(Watched(), SCHEDULER, evenly_in='sigma')

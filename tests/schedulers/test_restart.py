@@ -1,4 +1,4 @@
-"""Restarts: the original's walks, what they leave of the data's distribution, and their intervals."""
+"""Restarts: the walks of the original, what they leave of the distribution, their intervals."""
 
 import pytest
 import torch

@@ -1,0 +1,36 @@
+# Trains the discriminator that ships with the package, on samples of the U-Net's; to make them:
+#   python tools/sample.py adm_ddim25_digits-16x16 --num-samples 1200 --steps 10 --out outputs/made
+_base_ = [
+    './classifier_1xb64_digits-16x16.py',
+    './_base_/models/discriminator_digits-16x16.py',
+]
+
+model = dict(
+    classifier={{_base_.discriminator}},
+    weights=dict(classifier='mmagic_adm/bundled/digits-16x16_classifier.safetensors'),
+    evenly_in='log_sigma',
+)
+train_dataloader = dict(
+    dataset=dict(
+        dataset=dict(
+            _delete_=True,
+            type='RealAndMade',
+            real={{_base_.train_dataloader.dataset.dataset}},
+            made=dict(
+                type='NpzImages',
+                ann_file='outputs/made/samples_1200x16x16x1.npz',
+                pipeline=[dict(type='PackTrainingImage')],
+            ),
+        )
+    )
+)
+
+max_iters = 500
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adam', lr=3e-4, weight_decay=1e-7))
+train_cfg = dict(max_iters=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1, end_factor=0, by_epoch=False, begin=0, end=max_iters)
+]
+val_dataloader = None
+val_cfg = None
+val_evaluator = None
