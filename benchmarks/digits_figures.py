@@ -4,13 +4,16 @@
 Samples with each of the configs that ship, and asks the judge: another kind of network, trained on
 scans that neither the U-Net nor its guide has seen.
 
-    python benchmarks/digits_figures.py --seed 1000000 --sheets sheets/
+    python benchmarks/digits_figures.py --seeds 1000000 --sheets sheets/
+
+With several seeds, figures are means over them, and what they differ by stands below.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -30,6 +33,7 @@ BATCH = 250
 # Pixels of a scan that a training image was moved by at most, and the steps to search it in.
 SHIFTS = (-0.5, -0.25, 0.0, 0.25, 0.5)
 ROW = '{:34}{:>9}{:>8}{:>10}{:>8}{:>9}{:>9}{:>8}'
+FORMATS = ('{:.2%}', '{:.3f}', '{:.3f}', '{:.3f}', '{:.4f}', '{:.2%}', '{:.1f}')
 
 
 def main() -> None:
@@ -37,7 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--configs', nargs='+', default=CONFIGS)
     parser.add_argument('--num-samples', type=int, default=1000)
-    parser.add_argument('--seed', type=int, default=1_000_000, help='of the first sample')
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        default=[1_000_000],
+        help='of the first sample, for each row',
+    )
     parser.add_argument('--steps', help="instead of the configs' own")
     parser.add_argument('--scales', type=float, nargs='+', default=[None])
     parser.add_argument('--sheets', type=Path, help='folder for contact sheets')
@@ -51,33 +61,37 @@ def main() -> None:
     held_out_distances = nearest_distances(held_out, training_images)
     print(ROW.format('', 'accuracy', 'FID', 'precision', 'recall', 'nearest', 'copies', 's'))
 
-    def report(name: str, images: Tensor, labels: Tensor, seconds: float) -> None:
+    def figures_of(images: Tensor, labels: Tensor, seconds: float) -> list[float]:
         features = judge.features(images)
         precision, recall = precision_recall(reference, features)
         distances = nearest_distances(images, training_images)
         # Nearer to a training image than all but a hundredth of the held-out scans are.
         copies = distances < held_out_distances.quantile(0.01)
-        figures = [
-            f'{float((judge.labels(images) == labels).float().mean()):.2%}',
-            f'{fid(features, reference):.3f}',
-            f'{precision:.3f}',
-            f'{recall:.3f}',
-            f'{float(distances.median()):.4f}',
-            f'{float(copies.float().mean()):.2%}',
-            f'{seconds:.1f}',
-        ]
-        print(ROW.format(name, *figures), flush=True)
+        right, near = judge.labels(images) == labels, distances.median()
+        distance = fid(features, reference)
+        figures = (right.float().mean(), distance, precision, recall, near, copies.float().mean())
+        return [*map(float, figures), seconds]
 
-    report('held-out scans (the judge knows)', held_out, held_out_labels, 0)
-    report('training scans', trained, trained_labels, 0)
+    def report(name: str, rows: Sequence[Sequence[float]]) -> None:
+        table = torch.tensor(rows, dtype=torch.float64)
+        print(ROW.format(name, *map(str.format, FORMATS, table.mean(0).tolist())), flush=True)
+        if len(rows) > 1:
+            spread = table.std(0).tolist()
+            print(ROW.format('  ±', *map(str.format, FORMATS, spread)), flush=True)
+
+    report('held-out scans (the judge knows)', [figures_of(held_out, held_out_labels, 0)])
+    report('training scans', [figures_of(trained, trained_labels, 0)])
     labels = torch.arange(arguments.num_samples) % 10
     for config in arguments.configs:
         model = init_model(config, device='cpu')
         for scale in arguments.scales:
-            begin = time.perf_counter()
-            images = sample(model, labels, arguments.seed, arguments.steps, scale)
+            rows = []
+            for seed in arguments.seeds:
+                begin = time.perf_counter()
+                images = sample(model, labels, seed, arguments.steps, scale)
+                rows.append(figures_of(images, labels, time.perf_counter() - begin))
             name = config if scale is None else f'{config} @ {scale:g}'
-            report(name, images, labels, time.perf_counter() - begin)
+            report(name, rows)
             if arguments.sheets:
                 arguments.sheets.mkdir(parents=True, exist_ok=True)
                 by_class = torch.cat([images[labels == label][:10] for label in range(10)])

@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from mmagic_adm.apis import init_model, interpolate_seeds, reconstruct, sample, vary
+from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.evaluation import PlainClassifierFeatures
 from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.guidance.assembly import build_guidance
@@ -168,6 +169,12 @@ def methods(judge: nn.Module) -> Mapping[str, dict | None]:
             type='PixelAsParamGuidance', variant='clsden_clsdiv', source=classifier
         ),
         'classifier-free': dict(type='ClassifierFreeGuidance', scale=1.0),
+        'self-attention': dict(
+            type='SelfAttentionGuidance', stage='output_blocks.1', blur_sigma=1.0, scale=0.3
+        ),
+        'perturbed attention': dict(type='PerturbedAttentionGuidance', scale=0.5),
+        'discriminator': find_config('adm-dg_ddim25_digits-16x16').model.guidance.to_dict()
+        | dict(weights='bundled://digits-16x16_discriminator.safetensors'),
         'off the shelf': dict(type='OffTheShelfGuidance', classifier=judge, scale=2.0),
         'score: more ink': dict(type='ScoreGuidance', score=boldness, scale=50.0),
     }

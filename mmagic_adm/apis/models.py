@@ -98,6 +98,8 @@ def _sources(config: Config, model: dict[str, Any], weights: Weights) -> dict[st
     if weights is not True:
         return {name: dict(ckpt_path=str(weights), prefix=name) for name in networks}
     named = config.get('weights', {})
+    if model.get('guidance'):
+        networks += [name for name in named if name.startswith('guidance.')]
     missing = [name for name in networks if name not in named]
     if missing:
         raise ValueError(
@@ -108,9 +110,11 @@ def _sources(config: Config, model: dict[str, Any], weights: Weights) -> dict[st
 
 
 def _source_of(weights: str) -> str:
-    """Where weights named in a config are: in the package, or where the zoo says."""
+    """Where weights named in a config are: in the package, at a path, or where the zoo says."""
     bundled = BUNDLED / weights
-    return str(bundled) if bundled.is_file() else find(weights).weights()
+    if bundled.is_file():
+        return str(bundled)
+    return weights if Path(weights).parent.name else find(weights).weights()
 
 
 def changed_config(name: str, options: Mapping[str, Any] | None, parts: Collection[str]) -> Config:

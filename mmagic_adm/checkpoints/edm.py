@@ -1,4 +1,4 @@
-"""EDM's network snapshots: the U-Net in them, as a state dict of ours."""
+"""EDM's and EDM2's network snapshots: the U-Net in them, as a state dict of ours."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -53,7 +53,7 @@ _MEAN = torch.full((1, 1, 2, 2), 0.25)
 
 
 class EDMFile(Format):
-    """The averaged weights in a snapshot of EDM's, of an ADM U-Net.
+    """The averaged weights in a snapshot of EDM's, of an ADM U-Net, or of EDM2's.
 
     What is read says of itself its config as far as the file tells it, and the preconditioning
     that the network was trained in.
@@ -74,9 +74,11 @@ class EDMFile(Format):
             is_dict = isinstance(content, dict)
             held = ', '.join(map(str, content)) if is_dict else type(content).__name__
             raise CheckpointError(f"{path} holds no network under the name 'ema', but {held}")
+        if 'unet' in average.dict_in('_modules'):
+            return _edm2_document(average, path)
         network = _network_in(average, path)
         try:
-            state_dict = adm_state_dict(dict(_tensors(network, path)))
+            state_dict = adm_state_dict(dict(_tensors(network, path, 'model')))
         except ValueError as error:
             raise CheckpointError(f'{path} holds a {_NETWORK} that is no ADM: {error}') from error
         unet = dict(
@@ -110,10 +112,26 @@ def _network_in(average: RecordedObject, path: Path) -> RecordedObject:
     return network
 
 
-def _tensors(network: RecordedObject, path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of a network, by its name in the state dict of what it is the model of."""
+def _edm2_document(average: RecordedObject, path: Path) -> Document:
+    """EDM2's network, whose tensors are named like ours but for the place of the U-Net."""
+    tensors = dict(_tensors(average, path, 'net'))
+    state_dict = {
+        key.removeprefix('net.').removeprefix('unet.'): tensor for key, tensor in tensors.items()
+    }
+    unet = dict(
+        type='EDM2UNet',
+        image_size=average.state.get('img_resolution'),
+        in_channels=average.state.get('img_channels'),
+        num_classes=average.state.get('label_dim') or None,
+    )
+    preconditioning = dict(type='EDMPrecond', sigma_data=average.state.get('sigma_data', 0.5))
+    return Document(state_dict, dict(config=dict(unet=unet), preconditioning=preconditioning))
+
+
+def _tensors(network: RecordedObject, path: Path, place: str) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a network, by its name in the state dict of what it is at a place of."""
     seen = set()
-    modules: list[tuple[str, Any]] = [('model', network)]
+    modules: list[tuple[str, Any]] = [(place, network)]
     while modules:
         place, module = modules.pop()
         # A module in two places could be in so many that there is no end to it.

@@ -87,8 +87,9 @@ class AblatedDiffusionModel(ProfiledModel):
         reuse_every: Compute the inner levels of the U-Net in every k-th call only, and reuse what
             they said in between: faster, and not the same image. 1 computes them in all.
         reuse_levels: With it, the levels, from the finest on, that every call computes.
-        pretrained_cfgs: Weights to load: for 'unet' and 'classifier', a dict with ``ckpt_path`` (a
-            path or URL) and, for a file that holds several networks, ``prefix``.
+        pretrained_cfgs: Weights to load: for 'unet', 'classifier' and networks in the guidance,
+            such as 'guidance.classifier' and 'guidance.other', a dict with ``ckpt_path`` (a path or
+            URL) and, for a file that holds several networks, ``prefix``.
         init_cfg: As of any MMEngine model.
     """
 
@@ -419,7 +420,9 @@ class AblatedDiffusionModel(ProfiledModel):
             self.guidance.check_fits(self.unet, scheduler)
 
     def _load_part(self, name: str, source: dict) -> None:
-        network = getattr(self, name, None)
+        network: Any = self
+        for part in name.split('.'):
+            network = getattr(network, part, None)
         if not isinstance(network, nn.Module):
             raise ValueError(f"pretrained_cfgs names '{name}', which this model does not have")
         # MMagic's own keys. Weights go where the network is, and they are all loaded or none.

@@ -153,7 +153,7 @@ class ClassifierTraining(BaseModel):
         if not each or 'shown' not in each[0]:
             raise ValueError(
                 f'{type(self.classifier).__name__} is told of {self.classifier.num_classes} '
-                'classes, and the images come without: label real and made ones, or num_classes=None'
+                'classes, and the images come without: label them all, or give num_classes=None'
             )
         return dict(labels=torch.cat([sample.shown for sample in each]).to(device))
 

@@ -79,6 +79,13 @@ def snapshot(state=None, precond='EDMPrecond', network='DhariwalUNet'):
     )
 
 
+def edm2_snapshot(state):
+    """The same of EDM2's, from a state dict under its names; as released, in half precision."""
+    ema = module('Precond', _nested({key: value.half() for key, value in state.items()}))
+    ema.state.update(img_resolution=16, img_channels=4, label_dim=10, sigma_data=0.5)
+    return dict(ema=ema, encoder=Persistent('StandardRGBEncoder', {}), dataset_kwargs=_EasyDict())
+
+
 def module(class_name, node=None):
     """A module of EDM's, from a tree of tensors."""
     node = node or {}
@@ -124,7 +131,9 @@ def _container(node):
 
 def _module_state(tensors, modules):
     buffers = OrderedDict(
-        (name, value) for name, value in tensors.items() if name == 'resample_filter'
+        (name, value)
+        for name, value in tensors.items()
+        if name in ('resample_filter', 'freqs', 'phases')
     )
     parameters = OrderedDict(
         (name, torch.nn.Parameter(value, requires_grad=False))

@@ -16,12 +16,14 @@ from mmagic_adm.denoisers import EDMPrecond
 from tests.checkpoints.conftest import assert_same_tensors
 from tests.checkpoints.edm_files import (
     Persistent,
+    edm2_snapshot,
     edm_state,
     edm_state_dict,
     module,
     snapshot,
     write_edm,
 )
+from tests.networks.test_edm2 import edm2, original_name
 from tests.reference import golden_names, load_golden, load_manifest
 
 UNET = dict(
@@ -265,3 +267,16 @@ def test_another_resampling_filter_is_named():
 def test_tensors_of_something_else_are_refused():
     with pytest.raises(ValueError, match='not called like those of a DhariwalUNet'):
         adm_state_dict({'conv.weight': torch.zeros(1)})
+
+
+def test_edm2s_network_comes_out_of_its_file_with_nothing_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kwargs = load_golden('edm2', 'network').meta['kwargs']
+    expected = edm2(kwargs)
+    state = {original_name(key): value for key, value in expected.state_dict().items()}
+    path = write_edm(tmp_path / 'edm2-tiny.pkl', edm2_snapshot(state))
+    network = edm2(kwargs, 'other.')
+    load_network(network, path)
+    for found, value in zip(network.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(found, value, rtol=1e-3, atol=1e-4)
+    assert not (tmp_path / 'trace').exists()

@@ -18,7 +18,7 @@ FOLDER = REPOSITORY / 'configs' / 'guided_diffusion'
 NAMES = sorted(
     path.stem
     for path in FOLDER.glob('adm*_dd*.py')
-    if path.stem.count('x') == 2 and not path.stem.startswith(('adm-ots', 'adm-pap'))
+    if path.stem.count('x') == 2 and re.match('adm(-g|-u)?_', path.stem)
 )
 MMAGIC_FOLDER = pathlib.Path(mmagic.__file__).parent / '.mim' / 'configs' / 'guided_diffusion'
 

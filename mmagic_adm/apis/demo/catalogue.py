@@ -18,6 +18,7 @@ from mmagic_adm.models import (
     AblatedUpsamplingModel,
     CascadedDiffusionModel,
 )
+from mmagic_adm.networks import ADMEncoder
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
 BUNDLED_MODEL = 'adm-g_ddim25_digits-16x16'
@@ -37,6 +38,7 @@ class ModelFacts:
         has_classifier: Whether it has a noise-aware classifier.
         classifier_scale: How strongly that guides by itself.
         has_null_label: Whether its network was trained with labels left out.
+        has_middle: Whether its network has a middle that attends, as all of ADM's.
         is_bundled: Whether its weights come with the package.
         judge: Config of a classifier of clean images to judge samples by, if it names one.
     """
@@ -50,6 +52,7 @@ class ModelFacts:
     has_classifier: bool
     classifier_scale: float
     has_null_label: bool
+    has_middle: bool
     is_bundled: bool
     judge: Mapping[str, Any] | None
 
@@ -108,6 +111,7 @@ def facts_of(name: str) -> ModelFacts:
         has_classifier=classifier is not None,
         classifier_scale=model.get('classifier_scale', 1.0),
         has_null_label=network.get('class_dropout_prob', 0) > 0,
+        has_middle=issubclass(MODELS.get(network['type']), ADMEncoder),
         is_bundled=bool(weights) and all((BUNDLED / file).is_file() for file in weights.values()),
         judge=_judge(config),
     )
@@ -130,6 +134,7 @@ def _facts_of_cascade(name: str, model: Mapping[str, Any]) -> ModelFacts:
         has_classifier=False,
         classifier_scale=base.classifier_scale,
         has_null_label=False,
+        has_middle=False,
         is_bundled=False,
         judge=None,
     )

@@ -16,6 +16,7 @@ from mmagic_adm.schedulers import DiscreteScheduler
 NONE, OWN = 'none', 'own'
 CLASSIFIER, CLASSIFIER_FREE = 'classifier', 'classifier-free'
 OFF_THE_SHELF, PIXELS = 'off-the-shelf', 'pixels-as-parameters'
+SELF, PERTURBED = 'self-attention', 'perturbed-attention'
 
 TITLES = {
     NONE: 'None',
@@ -23,6 +24,8 @@ TITLES = {
     CLASSIFIER_FREE: 'Classifier-free',
     OFF_THE_SHELF: 'Off-the-shelf classifier',
     PIXELS: 'Pixels as parameters',
+    SELF: 'Self-attention',
+    PERTURBED: 'Perturbed attention',
     OWN: 'As configured',
 }
 
@@ -38,6 +41,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         gamma_factor=0.3,
     ),
     PIXELS: dict(type='PixelAsParamGuidance', variant='clsden_clsdiv'),
+    SELF: dict(type='SelfAttentionGuidance', scale=0.5),
+    PERTURBED: dict(type='PerturbedAttentionGuidance', scale=1.0),
 }
 
 _METHOD_OF = {
@@ -46,6 +51,8 @@ _METHOD_OF = {
     'OffTheShelfGuidance': OFF_THE_SHELF,
     'SampleGuidance': OFF_THE_SHELF,
     'PixelAsParamGuidance': PIXELS,
+    'SelfAttentionGuidance': SELF,
+    'PerturbedAttentionGuidance': PERTURBED,
 }
 
 
@@ -66,6 +73,8 @@ def methods_for(facts: ModelFacts, scheduler: str | None = None) -> list[str]:
         CLASSIFIER_FREE: facts.has_null_label,
         OFF_THE_SHELF: facts.num_classes == IMAGENET_CLASSES,
         PIXELS: facts.has_classifier and isinstance(facts.built_scheduler, DiscreteScheduler),
+        SELF: facts.has_middle,
+        PERTURBED: facts.has_middle,
         OWN: own_method(facts) == OWN,
     }
     methods = [method for method, is_possible in possible.items() if is_possible]

@@ -15,16 +15,21 @@ from mmagic_adm.apis.demo.methods import (
 from tests.apis.demo.orders import DIGITS
 
 IMAGENET = 'adm_ddim250_8xb32_imagenet-64x64'
+ATTENTION = ['self-attention', 'perturbed-attention']
 
 
 @pytest.mark.parametrize(
     ('model', 'scheduler', 'expected'),
     [
-        (DIGITS, None, ['none', 'classifier', 'classifier-free']),
-        (DIGITS, 'ddpm', ['none', 'classifier', 'classifier-free', 'pixels-as-parameters']),
-        (DIGITS, 'unipc', ['none', 'classifier', 'classifier-free']),
-        (IMAGENET, None, ['none', 'off-the-shelf']),
-        ('adm_ddim250_8xb32_lsun-cat-256x256', None, ['none']),
+        (DIGITS, None, ['none', 'classifier', 'classifier-free', *ATTENTION]),
+        (
+            DIGITS,
+            'ddpm',
+            ['none', 'classifier', 'classifier-free', 'pixels-as-parameters', *ATTENTION],
+        ),
+        (DIGITS, 'unipc', ['none', 'classifier', 'classifier-free', *ATTENTION]),
+        (IMAGENET, None, ['none', 'off-the-shelf', *ATTENTION]),
+        ('adm_ddim250_8xb32_lsun-cat-256x256', None, ['none', *ATTENTION]),
         ('adm-g-u_ddpm250_8xb32_imagenet-64x64-256x256', None, ['none', 'own']),
     ],
 )

@@ -1,0 +1,11 @@
+# At the scale of the original's own scripts.
+_base_ = ['./adm_ddim250_8xb32_imagenet-256x256-uncond.py']
+
+model = dict(
+    num_inference_steps='ddim25',
+    guidance=dict(
+        type='PerturbedAttentionGuidance',
+        scale=3.0,
+        stages=['input_blocks.14', 'input_blocks.16', 'input_blocks.17', 'middle_block'],
+    ),
+)
