@@ -32,8 +32,8 @@ train_dataloader = dict(
     )
 )
 
-max_iters = 400
-optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adam', lr=1e-3, weight_decay=1e-7))
+max_iters = 900
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adam', lr=2e-3, weight_decay=1e-7))
 train_cfg = dict(max_iters=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=1, end_factor=0, by_epoch=False, begin=0, end=max_iters)

@@ -98,9 +98,12 @@ def sort_into_parts(
         State dicts in OpenAI's names, by what the file calls each ('' in a file that is one network
         and nothing else); and the tensors that belong to no network.
     """
-    others = dict(tensors)
-    is_of_another_family = like and not network_prefixes(like)
-    prefixes = [] if is_of_another_family else network_prefixes(tensors)
+    others, within = dict(tensors), network_prefixes(like)
+    prefixes = [] if like and not within else network_prefixes(tensors)
+    if len(within) > 1:
+        # A network that is made of several lies where all of these do.
+        outer = [key.removesuffix(within[0]) for key in prefixes if key.endswith(within[0])]
+        prefixes = [key for key in outer if all(key + part in prefixes for part in within)]
     prefixes = prefixes or prefixes_of(like, tensors)
     states: dict[str, StateDict] = {}
     # Longest first: what lies under 'unet_ema.' is not also part of a network at the top.

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import yaml
 from mmengine import Config
+from mmengine.logging import print_log
 from torch import nn
 
 from mmagic_adm.checkpoints.parts import Shapes, shapes_of
@@ -43,6 +44,7 @@ class ZooEntry:
         classifier_scale: How strongly it does.
         base_model: Name of the entry whose samples it enlarges.
         parameters: How many numbers are in the file.
+        licence: That of the weights, where it does not let everyone do anything with them.
         aliases: Other names that it is found by.
         overrides: What differs from the config in the network's file.
         results: Published figures, as in the model index.
@@ -58,12 +60,13 @@ class ZooEntry:
     classifier_scale: float | None = None
     base_model: str | None = None
     parameters: int | None = None
+    licence: str | None = None
     aliases: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     results: tuple[Mapping[str, Any], ...] = ()
 
     def weights(self) -> str:
-        """The URL of the weights.
+        """The URL of the weights; says under which licence they come, if they are not free.
 
         Raises:
             CheckpointError: None were released.
@@ -73,6 +76,8 @@ class ZooEntry:
                 f'no weights were released for {self.name}; its network builds, to be trained or '
                 'to load weights of your own'
             )
+        if self.licence is not None:
+            print_log(f'the weights of {self.name} come under {self.licence}', 'current')
         return self.url
 
     def network_configs(self) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from mmagic_adm.denoisers.base import ClippedDenoiser, Denoiser, WrappedDenoiser
 from mmagic_adm.denoisers.finite import FiniteWatch, check_finite
 from mmagic_adm.denoisers.making import make_denoiser
 from mmagic_adm.denoisers.preconditioned import EDMPrecond, PreconditionedNetwork
+from mmagic_adm.denoisers.redrawn import RedrawnLabels
 
 __all__ = [
     'ClippedDenoiser',
@@ -11,6 +12,7 @@ __all__ = [
     'EDMPrecond',
     'FiniteWatch',
     'PreconditionedNetwork',
+    'RedrawnLabels',
     'WrappedDenoiser',
     'check_finite',
     'make_denoiser',

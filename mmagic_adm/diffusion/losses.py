@@ -23,6 +23,7 @@ def training_losses(
     t: torch.Tensor,
     noise: torch.Tensor,
     loss_type: str = 'rescaled_mse',
+    mse_weight: torch.Tensor | float = 1.0,
     **network_kwargs: Any,
 ) -> dict[str, torch.Tensor]:
     """The loss of each sample at its timestep.
@@ -39,6 +40,7 @@ def training_losses(
         t: (N,) timesteps of the process.
         noise: Standard normal noise of ``x_0``'s shape.
         loss_type: Which loss it is.
+        mse_weight: Factor on the error of the prediction, (N,).
         network_kwargs: Anything else that the network takes, such as labels.
 
     Returns:
@@ -56,7 +58,7 @@ def training_losses(
         return {'loss': bits * (process.num_timesteps if loss_type == 'rescaled_kl' else 1)}
 
     said, variance_output = process.split_output(output, x_t)
-    mse = mean_of_sample((_target(process, x_0, x_t, t, noise) - said) ** 2)
+    mse = mse_weight * mean_of_sample((_target(process, x_0, x_t, t, noise) - said) ** 2)
     if variance_output is None:
         return {'loss': mse, 'mse': mse}
 

@@ -1,7 +1,9 @@
 """What the runner needs beyond MMEngine's own hooks and loops."""
 
+from mmagic_adm.engine.learning_rates import InverseSqrtLR
 from mmagic_adm.engine.likelihood_loop import LikelihoodLoop
 from mmagic_adm.engine.moving_averages import MovingAverages
+from mmagic_adm.engine.posthoc_averages import posthoc_average
 from mmagic_adm.engine.runners import EvaluationRunner, FlexibleTrainingRunner, TrainingRunner
 from mmagic_adm.engine.sample_shards import SampleShards, Shard
 from mmagic_adm.engine.sampling_loop import SamplingLoop
@@ -21,6 +23,7 @@ __all__ = [
     'EvaluationSummary',
     'FlexibleTrainingRunner',
     'FullyShardedStrategy',
+    'InverseSqrtLR',
     'LikelihoodLoop',
     'MovingAverages',
     'SampleShards',
@@ -34,4 +37,5 @@ __all__ = [
     'WholeCheckpoints',
     'checkpoint_to_resume',
     'last_checkpoint',
+    'posthoc_average',
 ]

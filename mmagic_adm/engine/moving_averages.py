@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.hooks import EMAHook
 from mmengine.model import ExponentialMovingAverage
@@ -46,6 +47,38 @@ class MovingAverage(ExponentialMovingAverage):
         self.steps += 1
 
 
+@MODELS.register_module()
+class PowerFunctionAverage(MovingAverage):
+    """An average as long as the training so far, which weighs weights by a power of their time.
+
+    Args:
+        model: What is averaged.
+        std: Relative standard deviation of the times that it weighs, which is its width as a share
+            of the training (EDM2, eq. 126).
+    """
+
+    def __init__(self, model: nn.Module, std: float) -> None:
+        self.exponent = exponent_of(std)
+        super().__init__(model, momentum=0.5)  # which is not used
+
+    def momentum_after(self, steps: int) -> float:
+        """The share that the next step takes from the weights, 1 - β(t) (EDM2, eq. 127)."""
+        return 1 - (1 - 1 / (steps + 1)) ** (self.exponent + 1)
+
+
+def exponent_of(std: float) -> float:
+    """The γ of the power-function average with a relative standard deviation.
+
+    Raises:
+        ValueError: None has that.
+    """
+    # σ_rel = (γ + 1)^½ (γ + 2)^-1 (γ + 3)^-½ (EDM2, eq. 123), solved for γ.
+    if not 0 < std <= 12**-0.5:
+        raise ValueError(f'a power-function average has a width above 0, up to 0.288, not {std}')
+    t = std**-2
+    return float(np.roots([1, 7, 16 - t, 12 - t]).real.max())
+
+
 @HOOKS.register_module()
 class MovingAverages(EMAHook):
     """MMEngine's EMAHook for several rates, which counts the optimiser's steps.
@@ -56,25 +89,37 @@ class MovingAverages(EMAHook):
 
     Args:
         rates: Of the averages. The first is what is validated, and saved as the model's own.
+        stds: Widths of power-function averages to have besides; what is of one and of another
+            makes that of any width later: see :func:`posthoc_average`. 0.05 and 0.1 in EDM2.
         ramp_up: An average's half-life is at most this share of the steps so far, so that it
             forgets the beginning as long as it is young: 0.05 in EDM. None lets it be.
     """
 
-    def __init__(self, rates: Sequence[float] = (0.9999,), ramp_up: float | None = None) -> None:
+    def __init__(
+        self,
+        rates: Sequence[float] = (0.9999,),
+        ramp_up: float | None = None,
+        stds: Sequence[float] = (),
+    ) -> None:
         if not rates or not all(0 < rate < 1 for rate in rates):
             raise ValueError(f'rates of moving averages are above 0 and below 1, not {rates}')
         if ramp_up is not None and ramp_up <= 0:
             raise ValueError(f'ramp_up is a share of the steps so far, above 0, not {ramp_up}')
         super().__init__('MovingAverage', strict_load=True, momentum=1 - rates[0], ramp_up=ramp_up)
-        self.other_rates = tuple(rates[1:])
+        self.other_rates, self.stds = tuple(rates[1:]), tuple(stds)
+        for std in stds:
+            exponent_of(std)  # refuses one that is none
         self.ramp_up = ramp_up
 
     def before_run(self, runner: Runner) -> None:
         """Makes the averages."""
         super().before_run(runner)
-        self.others = {
+        self.others: dict[str, MovingAverage] = {
             str(rate): MovingAverage(self.src_model, 1 - rate, self.ramp_up)
             for rate in self.other_rates
+        }
+        self.others |= {
+            f'std={std}': PowerFunctionAverage(self.src_model, std) for std in self.stds
         }
 
     def after_sharding(self, runner: Runner, shard: Callable[[nn.Module], None]) -> None:

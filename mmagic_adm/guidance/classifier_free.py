@@ -74,7 +74,7 @@ class ClassifierFreeGuidance(Guidance):
                     'another network in its place: other=...'
                 )
             return
-        qualities = ['image_size', 'in_channels']
+        qualities = ['image_size', 'in_channels', 'num_classes']
         is_preconditioned = [
             isinstance(one, PreconditionedNetwork) for one in (network, self.other)
         ]

@@ -3,6 +3,7 @@
 from mmagic_adm.models.adm import AblatedDiffusionModel
 from mmagic_adm.models.cascade import CascadedDiffusionModel
 from mmagic_adm.models.classifier_training import ClassifierTraining
+from mmagic_adm.models.edm2_loss import EDM2Loss
 from mmagic_adm.models.losses import EDMLoss
 from mmagic_adm.models.runner_data import DiffusionDataPreprocessor
 from mmagic_adm.models.upsampling import AblatedUpsamplingModel, UpsamplerTraining
@@ -13,6 +14,7 @@ __all__ = [
     'CascadedDiffusionModel',
     'ClassifierTraining',
     'DiffusionDataPreprocessor',
+    'EDM2Loss',
     'EDMLoss',
     'UpsamplerTraining',
 ]

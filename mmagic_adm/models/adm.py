@@ -18,6 +18,7 @@ from mmagic_adm.denoisers import (
     ClippedDenoiser,
     Denoiser,
     FiniteWatch,
+    RedrawnLabels,
     make_denoiser,
 )
 from mmagic_adm.diffusion import randn_samples
@@ -75,8 +76,11 @@ class AblatedDiffusionModel(ProfiledModel):
         guidance: Config of another guidance, which may use the classifier too.
         num_inference_steps: Steps that ``infer`` takes where it is not told: a number, or a spec
             of the scheduler's. None takes every step of the training process.
+        redraw_labels: Whether samples are of no class in particular, although the network wants
+            one: it is asked about another class in every call.
         loss_type: What training minimises; see :class:`DiffusionLoss`, whose default None is.
         timestep_sampler: How training picks timesteps; likewise.
+        loss_weighting: How much errors at a noise level weigh; likewise.
         loss: Config of another loss than :class:`DiffusionLoss`, or the loss.
         data_preprocessor: Config of what brings data to the device and into range.
         rgb2bgr: Whether samples come out in BGR, as OpenCV and MMagic's metrics have it.
@@ -101,8 +105,10 @@ class AblatedDiffusionModel(ProfiledModel):
         classifier_scale: float | None = None,
         guidance: dict | Guidance | None = None,
         num_inference_steps: int | str | None = None,
+        redraw_labels: bool = False,
         loss_type: str | None = None,
         timestep_sampler: str | dict | None = None,
+        loss_weighting: str | dict | None = None,
         loss: dict | Callable[..., dict[str, Tensor]] | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         rgb2bgr: bool = False,
@@ -130,11 +136,16 @@ class AblatedDiffusionModel(ProfiledModel):
         self._scheduler_config = diffusion_scheduler
         self.num_inference_steps = num_inference_steps
         self.loss = build_loss(
-            self.process, loss, loss_type=loss_type, timestep_sampler=timestep_sampler
+            self.process,
+            loss,
+            loss_type=loss_type,
+            timestep_sampler=timestep_sampler,
+            loss_weighting=loss_weighting,
         )
         given = 1.0 if classifier_scale is None else classifier_scale
         self.classifier_scale = finite(given, 'classifier_scale is a finite number')
         self.guidance = build_guidance(guidance, self.classifier, classifier_scale)
+        self.redraw_labels = redraw_labels
         self.rgb2bgr = rgb2bgr
         self.use_fp16 = use_fp16
         self.use_profile(profile)
@@ -165,6 +176,8 @@ class AblatedDiffusionModel(ProfiledModel):
     @property
     def num_classes(self) -> int | None:
         """Classes that labels choose from: the network's, or else those that guidance knows."""
+        if self.redraw_labels:
+            return None
         if self.unet.num_classes is not None or self.guidance is None:
             return self.unet.num_classes
         return self.guidance.num_classes
@@ -252,6 +265,8 @@ class AblatedDiffusionModel(ProfiledModel):
 
         watch, inputs = FiniteWatch(), self._inputs(batch, network_inputs)
         denoiser = self.denoiser(scheduler, guide, watch, **inputs)
+        if self.redraw_labels:
+            denoiser = RedrawnLabels(denoiser, self.unet.num_classes, batch.generators)
         walk = scheduler.walk(
             denoiser,
             sample,
@@ -343,7 +358,9 @@ class AblatedDiffusionModel(ProfiledModel):
             name: rows.to(self.device).expand(len(batch), *rows.shape[1:])
             for name, rows in more.items()
         }
-        if self.unet.num_classes is not None and batch.labels is not None:
+        if self.redraw_labels:
+            inputs['labels'] = torch.zeros(len(batch), dtype=torch.long, device=self.device)
+        elif self.unet.num_classes is not None and batch.labels is not None:
             inputs['labels'] = batch.labels
         return inputs
 
@@ -352,7 +369,7 @@ class AblatedDiffusionModel(ProfiledModel):
             if self.num_classes is None:
                 raise ValueError(
                     'labels were given, but this model has no classes: its network is '
-                    'unconditional and nothing guides it'
+                    'unconditional and nothing guides it, or it redraws its labels'
                 )
             check_labels(labels, self.num_classes)
         return make_batch(resolve_seeds(seeds, count), labels, self.num_classes, self.device)
@@ -418,6 +435,18 @@ class AblatedDiffusionModel(ProfiledModel):
     def _check_parts(self, scheduler: Any) -> None:
         if self.guidance is not None:
             self.guidance.check_fits(self.unet, scheduler)
+        if not self.redraw_labels:
+            return
+        if self.unet.num_classes is None:
+            raise ValueError(
+                f'redraw_labels=True is for a conditional network, and this '
+                f'{type(self.unet).__name__} has no classes'
+            )
+        if self.guidance is not None and self.guidance.num_classes is not None:
+            raise ValueError(
+                f'redraw_labels=True samples no class in particular, and '
+                f'{type(self.guidance).__name__} is towards one: leave either out'
+            )
 
     def _load_part(self, name: str, source: dict) -> None:
         network: Any = self

@@ -16,6 +16,7 @@ from mmagic_adm.diffusion import (
     UniformTimestepSampler,
     training_losses,
 )
+from mmagic_adm.diffusion.loss_weights import build_weighting
 from mmagic_adm.diffusion.losses import LOSS_TYPES
 from mmagic_adm.models.quarter_log import QuarterLog
 from mmagic_adm.registry import MODELS, build_part
@@ -35,6 +36,9 @@ class DiffusionLoss:
             'rescaled_kl'; see :func:`mmagic_adm.diffusion.training_losses`.
         timestep_sampler: 'uniform' or 'loss_second_moment', or a dict with that as ``type`` and
             its arguments.
+        loss_weighting: Factor on the error of the prediction at each noise level: 'min_snr' or
+            'p2', or a dict with that as ``type`` and its arguments, see
+            :mod:`mmagic_adm.diffusion.loss_weights`; None is 1 for all.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class DiffusionLoss:
         process: GaussianDiffusion,
         loss_type: str = 'rescaled_mse',
         timestep_sampler: str | dict[str, Any] = 'uniform',
+        loss_weighting: str | dict[str, Any] | None = None,
     ) -> None:
         if loss_type not in LOSS_TYPES:
             raise ValueError(f'loss_type is one of {", ".join(LOSS_TYPES)}, not {loss_type!r}')
@@ -49,6 +54,9 @@ class DiffusionLoss:
         self.loss_type = loss_type
         self.timestep_sampler = _build_sampler(timestep_sampler, process.num_timesteps)
         self.quarter_log = QuarterLog(process.num_timesteps)
+        self.mse_weights = torch.ones(process.num_timesteps)
+        if loss_weighting is not None:
+            self.mse_weights = _mse_weights(process, loss_type, loss_weighting)
 
     def __call__(
         self, network: nn.Module, images: Tensor, inputs: dict[str, Tensor]
@@ -65,7 +73,10 @@ class DiffusionLoss:
         """
         drawn, weights, noise = self.draw(images)
         t, weights = _sent(drawn, images.device), _sent(weights, images.device)
-        terms = training_losses(self.process, network, images, t, noise, self.loss_type, **inputs)
+        mse_weight = _sent(self.mse_weights[drawn], images.device)
+        terms = training_losses(
+            self.process, network, images, t, noise, self.loss_type, mse_weight, **inputs
+        )
         self.timestep_sampler.update(drawn, terms['loss'].detach())
         self.quarter_log.add(t, {'loss': terms['loss']})
         return {name: (term * weights).mean() for name, term in terms.items()}
@@ -76,6 +87,22 @@ class DiffusionLoss:
         All that is random here.
         """
         return *self.timestep_sampler.sample(len(images)), torch.randn_like(images)
+
+
+def _mse_weights(
+    process: GaussianDiffusion, loss_type: str, loss_weighting: str | dict[str, Any]
+) -> Tensor:
+    """Factor on the error of the prediction at each timestep."""
+    if 'mse' not in loss_type or process.prediction_type == 'previous_x':
+        raise ValueError(
+            f'loss_weighting={loss_weighting!r} weighs squared errors in the noise or the image, '
+            f'and this loss is {loss_type!r} of a network that predicts {process.prediction_type!r}'
+        )
+    snr = process.train_sigmas**-2
+    weights = build_weighting(loss_weighting)(snr)
+    if process.prediction_type == 'start_x':
+        weights = weights * snr
+    return torch.from_numpy(weights).float()
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:

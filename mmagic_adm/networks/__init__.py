@@ -3,6 +3,7 @@
 from mmagic_adm.networks.architecture import CHANNEL_MULT
 from mmagic_adm.networks.classifier import ADMClassifier
 from mmagic_adm.networks.discriminator import ADMDiscriminator
+from mmagic_adm.networks.edm2 import EDM2UNet
 from mmagic_adm.networks.encoder import ADMEncoder
 from mmagic_adm.networks.network import Network, check_network
 from mmagic_adm.networks.plain_classifier import PlainClassifier
@@ -15,6 +16,7 @@ __all__ = [
     'ADMEncoder',
     'ADMSuperResolutionUNet',
     'ADMUNet',
+    'EDM2UNet',
     'Network',
     'PlainClassifier',
     'check_network',

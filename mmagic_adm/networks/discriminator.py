@@ -41,7 +41,8 @@ class ADMDiscriminator(nn.Module):
         self.image_size, self.in_channels = self.classifier.image_size, self.classifier.in_channels
         self.out_channels = self.head.out_channels
         if num_classes is not None:
-            self.label_emb = nn.Embedding(num_classes, self.head.embedding_channels)
+            # With the head, whose embedding it is added to.
+            self.head.label_emb = nn.Embedding(num_classes, self.head.embedding_channels)
 
     def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Judges noisy images.
@@ -63,7 +64,7 @@ class ADMDiscriminator(nn.Module):
                 raise ValueError(
                     f'this discriminator is told labels, of {self.num_classes} classes'
                 )
-            embedding = embedding + self.label_emb(labels)
+            embedding = embedding + self.head.label_emb(labels)
         return self.head.classify(features.to(x.dtype), embedding)
 
     def train(self, mode: bool = True) -> ADMDiscriminator:

@@ -29,7 +29,7 @@ class EDM2UNet(nn.Module):
 
     It stands in EDM's preconditioning (:class:`EDMPrecond`), and is told c_noise. State-dict keys
     are those of the released files. In training mode a forward pass first puts all weights on the
-    sphere that they stay on (eq. 67 and 68). It computes convolutions in the type that is asked
+    sphere that they stay on (eq. 66). It computes convolutions in the type that is asked
     for, from weights that stay in float32.
 
     Args:
@@ -172,7 +172,7 @@ class EDM2UNet(nn.Module):
         return balanced(embedding, of_class, self.label_balance)
 
     def log_variance(self, timesteps: Tensor) -> Tensor:
-        """How uncertain the network is of images so noisy, u(σ) of eq. 14, (N, 1, 1, 1)."""
+        """How uncertain the network is of images so noisy, u(σ) of eq. 21, (N, 1, 1, 1)."""
         return self.logvar_linear(self.logvar_fourier(timesteps)).view(-1, 1, 1, 1)
 
     def compute_in(self, dtype: torch.dtype) -> None:
@@ -253,7 +253,7 @@ class EDM2Block(nn.Module):
 
 
 class MagnitudePreservingWeight(nn.Module):
-    """A weight that only its direction counts of, for every output (eq. 47 and 66)."""
+    """A weight that only its direction counts of, for every output (eq. 47)."""
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
@@ -263,7 +263,7 @@ class MagnitudePreservingWeight(nn.Module):
         """What the input is multiplied with."""
         if self.training:
             with torch.no_grad():
-                self.weight.copy_(normalised(self.weight.float()))  # forced weight normalisation
+                self.weight.copy_(normalised(self.weight.float()))  # eq. 66
         weight = normalised(self.weight.float())
         return (weight * (gain / math.sqrt(weight[0].numel()))).to(dtype)
 

@@ -5,6 +5,7 @@ from mmagic_adm.checkpoints import CheckpointError, load_network, write_checkpoi
 from mmagic_adm.checkpoints.loading import compare, is_under, what_fits
 from mmagic_adm.checkpoints.parts import openai_name
 from mmagic_adm.registry import MODELS
+from tests import tiny
 from tests.checkpoints.conftest import (
     CLASSIFIER,
     UNET,
@@ -13,7 +14,7 @@ from tests.checkpoints.conftest import (
     network_state,
     save_released,
 )
-from tests.reference import load_manifest
+from tests.reference import fill_by_name, load_manifest
 
 
 def _build(name, **changes):
@@ -182,3 +183,17 @@ def test_a_name_lies_under_a_module_or_is_one():
     assert is_under('label_emb.weight', ['label_emb'])
     assert is_under('label_emb.weight', ['label_emb.weight'])
     assert not is_under('label_embedding.weight', ['label_emb'])
+
+
+def test_a_network_made_of_several_is_found_in_a_runners_file_and_alone(tmp_path):
+    config = dict(type='ADMDiscriminator', classifier=tiny.CLASSIFIER, num_classes=10)
+    settings = dict(config, _scope_='mmagic_adm', model_channels=32, num_head_channels=32)
+    expected = fill_by_name(MODELS.build(settings))
+    state = expected.state_dict()
+    whole = {f'classifier.{key}': value for key, value in state.items()}
+    torch.save(dict(state_dict=whole, meta={}), tmp_path / 'iter_9.pth')
+    write_checkpoint(state, tmp_path / 'alone.safetensors', 'safetensors')
+    for file in ('iter_9.pth', 'alone.safetensors'):
+        network = MODELS.build(settings)
+        load_network(network, tmp_path / file)
+        assert_same_tensors(network.state_dict(), state)

@@ -3,7 +3,7 @@ import re
 import pytest
 import yaml
 
-from mmagic_adm.checkpoints import CheckpointError, config_directory, find, zoo_names
+from mmagic_adm.checkpoints import CheckpointError, config_directory, find, zoo, zoo_names
 from mmagic_adm.checkpoints.parts import shapes_of
 from mmagic_adm.checkpoints.zoo import ZooEntry, build_without_weights, zoo_entries
 from tests.reference import golden_names, load_manifest
@@ -41,9 +41,42 @@ def test_the_networks_config_builds_exactly_what_is_in_the_file(name):
     assert sum(p.numel() for p in network.parameters()) == manifest['num_parameters']
 
 
+# EDM2's files, of which the paper has the parameters in millions.
+EDM2 = {
+    'edm2-img64-xs-0134217-0.110.pkl': 125,
+    'edm2-img64-xs-0134217-0.175.pkl': 125,
+    'edm2-img64-s-1073741-0.045.pkl': 280,
+    'edm2-img64-s-1073741-0.075.pkl': 280,
+    'edm2-img64-s-1073741-0.105.pkl': 280,
+    'edm2-img64-m-2147483-0.060.pkl': 498,
+    'edm2-img64-l-1073741-0.040.pkl': 777,
+    'edm2-img64-xl-0671088-0.040.pkl': 1119,
+}
+
+
+@pytest.mark.parametrize('file', EDM2)
+def test_edm2s_networks_are_as_large_as_the_papers(file):
+    entry = find(file.removesuffix('.pkl'))
+    state = build_without_weights(entry.network_configs()['unet']).state_dict()
+    assert sum(value.numel() for value in state.values()) == entry.parameters
+    assert round(entry.parameters / 1e6) == EDM2[file]
+    assert entry.url.endswith(file)
+
+
+def test_a_licence_is_shown_with_the_address_that_weights_come_from(monkeypatch):
+    said = []
+    monkeypatch.setattr(zoo, 'print_log', lambda text, logger: said.append(text))
+    assert find('64x64_diffusion').weights().startswith('https://')
+    assert not said
+    assert find('edm2-img64-s-1073741-0.045').weights().startswith('https://')
+    (line,) = said
+    assert 'edm2-img64-s-1073741-0.045 come under CC BY-NC-SA 4.0' in line
+
+
 def test_there_is_nothing_in_the_zoo_that_was_not_released_or_is_not_in_the_paper():
     released = {load_manifest(name)['checkpoint'] for name in MANIFESTS}
-    assert {e.url.rpartition('/')[2] for e in zoo_entries() if e.url} == released
+    named = {e.url.rpartition('/')[2] for e in zoo_entries() if e.url}
+    assert named - set(EDM2) == released
     assert [e.name for e in zoo_entries() if e.url is None] == [
         'ADM_diffusion_64_unconditioned',
         'ADM_diffusion_128_unconditioned',
@@ -120,7 +153,7 @@ def test_the_index_has_what_the_ecosystems_tools_read():
     index = yaml.safe_load((config_directory() / 'guided_diffusion/metafile.yml').read_text())
     collections = {collection['Name'] for collection in index['Collections']}
     names = [model['Name'] for model in index['Models']]
-    assert len(set(names)) == len(names) == len(MANIFESTS)
+    assert len(set(names)) == len(names) == len(MANIFESTS) + len(EDM2)
     for model in index['Models']:
         assert model['In Collection'] in collections
         assert model['Weights'].startswith('https://')

@@ -14,7 +14,7 @@ from tests.evaluation.tiny import TINY
 from tests.reference import REPOSITORY, load_manifest
 
 FOLDER = REPOSITORY / 'configs' / 'guided_diffusion'
-SAMPLING = sorted(path.stem for path in FOLDER.glob('edm*_heun*.py'))
+SAMPLING = sorted(p.stem for name in ('edm', 'edm-ots') for p in FOLDER.glob(f'{name}_heun*.py'))
 TRAINING = 'edm_8xb32_imagenet-64x64'
 NAME = re.compile(r'edm(?P<guided>-ots)?_heun(?P<steps>\d+)_8xb32_imagenet-64x64')
 

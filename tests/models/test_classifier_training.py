@@ -130,7 +130,7 @@ class TestDiscriminator:
             for name, _ in model.named_parameters()
             if not name.startswith('classifier.classifier')
         }
-        assert model.classifier.label_emb.weight.grad[3].abs().sum() > 0
+        assert model.classifier.head.label_emb.weight.grad[3].abs().sum() > 0
         assert not model.classifier.classifier.training
 
     def test_images_that_do_not_say_what_they_show_are_refused(self):

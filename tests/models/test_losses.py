@@ -40,6 +40,58 @@ def test_the_loss_is_the_process_loss_at_the_timesteps_drawn():
         torch.testing.assert_close(losses[name], expected[name].mean())
 
 
+@pytest.mark.parametrize('prediction', ['epsilon', 'start_x'])
+@pytest.mark.parametrize(
+    ('weighting', 'of_noise'),
+    [
+        ('min_snr', lambda snr: min(snr, 5) / snr),
+        (dict(type='min_snr', gamma=1), lambda snr: min(snr, 1) / snr),
+        ('p2', lambda snr: 1 / (1 + snr)),
+        (dict(type='p2', k=0.5, gamma=2), lambda snr: (0.5 + snr) ** -2),
+    ],
+    ids=str,
+)
+def test_errors_weigh_by_the_signal_to_noise_ratio(prediction, weighting, of_noise):
+    process = GaussianDiffusion(prediction_type=prediction)
+    weights = DiffusionLoss(process, loss_weighting=weighting).mse_weights
+    for t in (0, 100, 999):
+        snr = process.level(t).sigma ** -2
+        # The error in the image is 1 / snr times that in the noise.
+        expected = of_noise(snr) * (snr if prediction == 'start_x' else 1)
+        assert weights[t].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_weighting_leaves_the_bound_alone():
+    process = GaussianDiffusion()
+    images = torch.rand(4, 3, 4, 4) * 2 - 1
+    plain, weighted = DiffusionLoss(process), DiffusionLoss(process, loss_weighting='p2')
+
+    def network(x, t):
+        return torch.cat([x.sin(), x.cos()], dim=1)
+
+    losses = []
+    for loss in (plain, weighted):
+        torch.manual_seed(5)
+        losses.append(loss(network, images, {}))
+    torch.testing.assert_close(losses[0]['vb'], losses[1]['vb'])
+    torch.manual_seed(5)
+    drawn, _, noise = weighted.draw(images)
+    errors = training_losses(process, network, images, drawn, noise)['mse']
+    torch.testing.assert_close(losses[1]['mse'], (weighted.mse_weights[drawn] * errors).mean())
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(loss_weighting='p3'), "one of min_snr, p2, not 'p3'"),
+        (dict(loss_weighting='p2', loss_type='kl'), r"loss_weighting='p2' .* 'kl'"),
+    ],
+)
+def test_a_weighting_of_nothing_is_refused_when_the_model_is_built(settings, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(**settings)
+
+
 def test_a_train_step_lowers_the_loss_of_the_network_alone():
     torch.manual_seed(0)
     model = build_model().train()
