@@ -1,4 +1,4 @@
-# Published: FID 1.01. S is guided by a shorter training of XS, each at an average of its own length.
+# Published: FID 1.01. S is guided by a shorter training of XS, each averaged over its own length.
 _base_ = ['./edm2-s_heun32_8xb32_imagenet-64x64.py']
 
 model = dict(
