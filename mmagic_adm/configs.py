@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 # Configs to sample with name a scheduler and its steps, those to train with do not.
-TRAINING = re.compile(r'[a-z-]+_\d+xb\d+_')
+TRAINING = re.compile(r'[a-z0-9-]+_\d+xb\d+_')
 
 _PACKAGE = Path(__file__).parent
 

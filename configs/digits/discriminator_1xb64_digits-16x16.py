@@ -1,5 +1,5 @@
 # Trains the discriminator that ships with the package, on samples of the U-Net's; to make them:
-#   python tools/sample.py adm_ddim25_digits-16x16 --num-samples 1200 --steps 5 --out outputs/made
+#   mmagic-adm sample adm_ddim25_digits-16x16 --num-samples 1200 --steps 5 --out outputs/made
 _base_ = [
     './classifier_1xb64_digits-16x16.py',
     './_base_/models/discriminator_digits-16x16.py',

@@ -1,6 +1,6 @@
 # Discriminator guidance's training, on ImageNet and as many samples of the guided model; to make
 # them:
-#   python tools/sample.py adm-g_ddpm250_8xb32_imagenet-256x256 --num-samples 50000
+#   mmagic-adm sample adm-g_ddpm250_8xb32_imagenet-256x256 --num-samples 50000
 #       --out outputs/made
 _base_ = [
     './classifier_8xb32_imagenet-256x256.py',
