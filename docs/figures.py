@@ -169,15 +169,18 @@ def methods(judge: nn.Module) -> Mapping[str, dict | None]:
             type='PixelAsParamGuidance', variant='clsden_clsdiv', source=classifier
         ),
         'classifier-free': dict(type='ClassifierFreeGuidance', scale=1.0),
-        'self-attention': dict(
-            type='SelfAttentionGuidance', stage='output_blocks.1', blur_sigma=1.0, scale=0.3
-        ),
-        'perturbed attention': dict(type='PerturbedAttentionGuidance', scale=0.5),
-        'discriminator': find_config('adm-dg_ddim25_digits-16x16').model.guidance.to_dict()
+        'self-attention': guidance_in('adm-sag'),
+        'perturbed attention': guidance_in('adm-pag'),
+        'discriminator': guidance_in('adm-dg')
         | dict(weights='bundled://digits-16x16_discriminator.safetensors'),
         'off the shelf': dict(type='OffTheShelfGuidance', classifier=judge, scale=2.0),
         'score: more ink': dict(type='ScoreGuidance', score=boldness, scale=50.0),
     }
+
+
+def guidance_in(config: str) -> dict[str, Any]:
+    """The guidance of one of the configs of digits."""
+    return find_config(f'{config}_ddim25_digits-16x16').model.guidance.to_dict()
 
 
 def boldness(images: Tensor, target: float = -0.1) -> Tensor:

@@ -25,7 +25,7 @@ train_dataloader = dict(
             ),
             made=dict(
                 type='NpzImages',
-                ann_file='outputs/made/samples_1200x16x16x1.npz',
+                ann_file='outputs/made/samples.npz',
                 pipeline=[dict(type='PackTrainingImage')],
             ),
         )

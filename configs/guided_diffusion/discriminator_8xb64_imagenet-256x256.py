@@ -23,7 +23,7 @@ train_dataloader = dict(
             real={{_base_.train_dataloader.dataset.dataset}},
             made=dict(
                 type='NpzImages',
-                ann_file='outputs/made/samples_50000x256x256x3.npz',
+                ann_file='outputs/made/samples.npz',
                 pipeline=[dict(type='PackTrainingImage')],
             ),
         )

@@ -54,7 +54,7 @@ class PowerFunctionAverage(MovingAverage):
     Args:
         model: What is averaged.
         std: Relative standard deviation of the times that it weighs, which is its width as a share
-            of the training (EDM2, eq. 126).
+            of the training (EDM2, eq. 123).
     """
 
     def __init__(self, model: nn.Module, std: float) -> None:
@@ -72,11 +72,10 @@ def exponent_of(std: float) -> float:
     Raises:
         ValueError: None has that.
     """
-    # σ_rel = (γ + 1)^½ (γ + 2)^-1 (γ + 3)^-½ (EDM2, eq. 123), solved for γ.
     if not 0 < std <= 12**-0.5:
         raise ValueError(f'a power-function average has a width above 0, up to 0.288, not {std}')
-    t = std**-2
-    return float(np.roots([1, 7, 16 - t, 12 - t]).real.max())
+    # σ² = (γ + 1) / ((γ + 2)² (γ + 3)) (EDM2, eq. 123); with n = γ + 2, n³ + n² = (n - 1) / σ².
+    return float(np.roots([1, 1, -(std**-2), std**-2]).real.max()) - 2
 
 
 @HOOKS.register_module()

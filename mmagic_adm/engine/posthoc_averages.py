@@ -76,9 +76,11 @@ def coefficients(times: Array, stds: Array, at: Array, wanted: Array) -> Array:
 
 
 def profile_product(t_a: Array, gamma_a: Array, t_b: Array, gamma_b: Array) -> Array:
-    """∫ p_a(τ) p_b(τ) dτ of two profiles p(τ) = (γ + 1) τ^γ / t^(γ + 1) (EDM2, appendix C.3)."""
-    exponent = np.where(t_a < t_b, gamma_b, -gamma_a)
-    shared = (t_a / t_b) ** exponent / np.maximum(t_a, t_b)
+    """∫ p_a(τ) p_b(τ) dτ of two profiles p(τ) = (γ + 1) τ^γ / t^(γ + 1) (EDM2, eq. 151)."""
+    sooner, later = np.minimum(t_a, t_b), np.maximum(t_a, t_b)
+    of_later = np.where(t_a < t_b, gamma_b, gamma_a)
+    # Both are there until the sooner ends.
+    shared = (sooner / later) ** of_later / later
     return (gamma_a + 1) * (gamma_b + 1) / (gamma_a + gamma_b + 1) * shared
 
 
