@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -81,19 +82,15 @@ class EDM2UNet(nn.Module):
         attends_at = check_attention_resolutions(attention_resolutions, sizes)
         embedding = max(widths)
 
-        def block(kind: Kind, width_in: int, width: int, attends: bool, resample=None) -> EDM2Block:
-            return EDM2Block(
-                kind,
-                width_in,
-                width,
-                embedding,
-                resample,
-                count_heads(width, -1, num_head_channels) if attends else 0,
-                dropout,
-                res_balance,
-                attn_balance,
-                clip_act,
-            )
+        block = partial(
+            EDM2Block,
+            embedding_channels=embedding,
+            num_head_channels=num_head_channels,
+            dropout=dropout,
+            res_balance=res_balance,
+            attn_balance=attn_balance,
+            clip_act=clip_act,
+        )
 
         self.emb_fourier = MagnitudePreservingFourier(widths[0])
         self.emb_noise = MagnitudePreservingLinear(widths[0], embedding)
@@ -109,10 +106,12 @@ class EDM2UNet(nn.Module):
                 self.enc[f'{name}_conv'] = MagnitudePreservingConv(channels, width, 3)
                 channels = width
             else:
-                self.enc[f'{name}_down'] = block('enc', channels, channels, False, 'down')
+                self.enc[f'{name}_down'] = block('enc', channels, channels, resample='down')
             skips.append(channels)
             for i in range(num_res_blocks):
-                self.enc[f'{name}_block{i}'] = block('enc', channels, width, size in attends_at)
+                self.enc[f'{name}_block{i}'] = block(
+                    'enc', channels, width, attends=size in attends_at
+                )
                 channels = width
                 skips.append(channels)
 
@@ -120,13 +119,13 @@ class EDM2UNet(nn.Module):
         for level, (width, size) in reversed([*enumerate(zip(widths, sizes, strict=True))]):
             name = f'{size}x{size}'
             if level == len(widths) - 1:
-                self.dec[f'{name}_in0'] = block('dec', channels, channels, True)
-                self.dec[f'{name}_in1'] = block('dec', channels, channels, False)
+                self.dec[f'{name}_in0'] = block('dec', channels, channels, attends=True)
+                self.dec[f'{name}_in1'] = block('dec', channels, channels)
             else:
-                self.dec[f'{name}_up'] = block('dec', channels, channels, False, 'up')
+                self.dec[f'{name}_up'] = block('dec', channels, channels, resample='up')
             for i in range(num_res_blocks + 1):
                 seen = channels + skips.pop()
-                self.dec[f'{name}_block{i}'] = block('dec', seen, width, size in attends_at)
+                self.dec[f'{name}_block{i}'] = block('dec', seen, width, attends=size in attends_at)
                 channels = width
         self.out_conv = MagnitudePreservingConv(channels, in_channels, 3)
         self.out_gain = nn.Parameter(torch.zeros([]))
@@ -198,16 +197,19 @@ class EDM2Block(nn.Module):
         kind: Kind,  # encoder's blocks normalise pixels, decoder's do not
         in_channels: int,
         out_channels: int,
+        *,
         embedding_channels: int,
+        num_head_channels: int,
+        dropout: float,
+        res_balance: float,
+        attn_balance: float,
+        clip_act: float,
+        attends: bool = False,
         resample: Resample | None = None,  # both branches halve or double the size first
-        num_heads: int = 0,  # of the attention; 0 is none
-        dropout: float = 0.0,
-        res_balance: float = 0.3,
-        attn_balance: float = 0.3,
-        clip_act: float = 256.0,
     ) -> None:
         super().__init__()
-        self.kind, self.resample, self.num_heads = kind, resample, num_heads
+        self.kind, self.resample = kind, resample
+        self.num_heads = count_heads(out_channels, -1, num_head_channels) if attends else 0
         self.dropout, self.clip_act = dropout, clip_act
         self.res_balance, self.attn_balance = res_balance, attn_balance
         self.emb_gain = nn.Parameter(torch.zeros([]))
@@ -218,7 +220,7 @@ class EDM2Block(nn.Module):
         self.conv_skip: nn.Module | None = None
         if in_channels != out_channels:
             self.conv_skip = MagnitudePreservingConv(in_channels, out_channels, 1)
-        if num_heads:
+        if attends:
             self.attn_qkv = MagnitudePreservingConv(out_channels, 3 * out_channels, 1)
             self.attn_proj = MagnitudePreservingConv(out_channels, out_channels, 1)
 
