@@ -27,7 +27,7 @@ WEIGHTINGS: Mapping[str, Callable[..., Array]] = dict(min_snr=min_snr, p2=p2)
 
 def build_weighting(config: str | Mapping[str, Any]) -> Weighting:
     """The weighting of a name, or of a dict with that as ``type`` and its arguments."""
-    arguments = dict(type=config) if isinstance(config, str) else dict(config)
+    arguments: dict[str, Any] = dict(type=config) if isinstance(config, str) else dict(config)
     name = arguments.pop('type', None)
     if name not in WEIGHTINGS:
         raise ValueError(f'loss_weighting is one of {", ".join(WEIGHTINGS)}, not {name!r}')

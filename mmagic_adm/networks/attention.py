@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """What pixels get of each other: from queries, keys and values, (N, heads, pixels, channels)."""
 
 
-def attention_blocks(network: nn.Module, stages: Sequence[str], asker: str) -> list[nn.Module]:
+def attention_blocks(network: nn.Module, stages: Sequence[str], asker: str) -> list[Any]:
     """What attends at some stages of a network, such as 'middle_block'.
 
     Args:
