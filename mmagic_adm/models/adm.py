@@ -151,8 +151,7 @@ class AblatedDiffusionModel(ProfiledModel):
         self.use_profile(profile)
         self.reuse_every, self.reuse_levels = reuse_every, reuse_levels
         self._check_parts(self.diffusion_scheduler)
-        # Steps that there are none of are refused now, too.
-        self.make_scheduler().set_timesteps(num_inference_steps)
+        self.diffusion_scheduler.check_steps(num_inference_steps)
 
         # A checkpoint need not repeat what has a file of its own.
         recognise_on_load(self, optional=('guidance', *(pretrained_cfgs or {})))
