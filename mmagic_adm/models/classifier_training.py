@@ -99,7 +99,7 @@ class ClassifierTraining(BaseModel):
     def draw(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Timesteps and noise: all that is random here."""
         steps, count = self.process.num_timesteps if self.process else 1, (len(images),)
-        if self.evenly_in == 'timesteps':
+        if self.process is None or self.evenly_in == 'timesteps':
             t = torch.randint(steps, count, device=images.device)
         else:
             log_sigma = torch.as_tensor(self.process.train_sigmas).log()

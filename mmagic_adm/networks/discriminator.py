@@ -64,7 +64,7 @@ class ADMDiscriminator(nn.Module):
                 raise ValueError(
                     f'this discriminator is told labels, of {self.num_classes} classes'
                 )
-            embedding = embedding + self.head.label_emb(labels)
+            embedding = embedding + self.head.get_submodule('label_emb')(labels)
         return self.head.classify(features.to(x.dtype), embedding)
 
     def train(self, mode: bool = True) -> ADMDiscriminator:

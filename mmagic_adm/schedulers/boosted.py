@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmagic_adm.diffusion import NoiseLevel
-from mmagic_adm.guidance.base import Form, Guide, Moment
+from mmagic_adm.guidance.base import Batch, Form, Guide, Moment
 from mmagic_adm.guidance.discriminator import DiscriminatorGuidance
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
 from mmagic_adm.schedulers.base import Denoise, StepNoise
@@ -69,8 +69,8 @@ class BoostedHeunScheduler(EDMHeunScheduler):
                 moment = Moment(level.to_unit(x_hat).float(), level, x_0.float())
                 push = guide.push(moment, level.unit().noise)
                 if discriminator is not None:
-                    doubted = discriminator.guidance.doubts(moment, discriminator.batch)
-                    doubted = doubted.view(-1, 1, 1, 1)
+                    rule, batch = discriminator
+                    doubted = rule.doubts(moment, batch).view(-1, 1, 1, 1)
                     push = push * (1 + doubted) if i % TWICE_EVERY == 0 else push
                 d_i = d_i - push
             # x_{i+1} ← x̂_i + (t_{i+1} - t̂_i) d_i
@@ -94,11 +94,11 @@ class BoostedHeunScheduler(EDMHeunScheduler):
         return said.x_0.double(), said.eps.double()
 
 
-def _discriminator(guide: Guide) -> Guide:
-    """The discriminator in guidance."""
+def _discriminator(guide: Guide) -> tuple[DiscriminatorGuidance, Batch]:
+    """The discriminator in guidance, with its batch."""
     for part in guide.batch.parts or (guide,):
         if isinstance(part.guidance, DiscriminatorGuidance):
-            return part
+            return part.guidance, part.batch
     raise ValueError(
         'BoostedHeunScheduler boosts what a DiscriminatorGuidance doubts, and '
         f'{type(guide.guidance).__name__} is none: give it one, or boosting=False'

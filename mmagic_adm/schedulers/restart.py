@@ -186,7 +186,8 @@ class DDIMRestartScheduler(DDIMScheduler):
 
     def _down_from(self, restart: Restart, bottom: NoiseLevel) -> list[NoiseLevel]:
         """The levels of a restart, evenly spaced in timesteps."""
-        last, count = float(bottom.timestep), restart.points - 1
+        last: Any = bottom.timestep
+        count = restart.points - 1
         timesteps = [restart.t_max + i / count * (last - restart.t_max) for i in range(count)]
         return [*map(self.full_process.level_at, timesteps), bottom]
 
