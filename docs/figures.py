@@ -25,6 +25,7 @@ from mmagic_adm.apis import init_model, interpolate_seeds, reconstruct, sample, 
 from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.evaluation import PlainClassifierFeatures
 from mmagic_adm.files.pictures import as_pictures
+from mmagic_adm.guidance import Guidance
 from mmagic_adm.guidance.assembly import build_guidance
 from mmagic_adm.models import AblatedDiffusionModel
 
@@ -202,10 +203,16 @@ class Unlabelled(nn.Module):
         return self.network(x, timesteps)
 
 
+def guidance_of(settings: dict | None, model: AblatedDiffusionModel) -> Guidance | None:
+    """Guidance by its config, with the model's classifier if it asks for one."""
+    asks = settings is None or 'ClassifierGuidance' in str(settings)
+    return build_guidance(settings, model.classifier if asks else None)
+
+
 def guided(model: AblatedDiffusionModel, settings: dict | None, seeds: Sequence[int]) -> Tensor:
     """A sample of each class under one guidance."""
     scale = 0.0 if settings is None else None
-    model.guidance = build_guidance(settings, model.classifier)
+    model.guidance = guidance_of(settings, model)
     request: dict[str, Any] = dict(labels=list(DIGITS), seeds=seeds, classifier_scale=scale)
     return model.infer(**request, **COMPARISON)['samples']
 
@@ -235,7 +242,7 @@ def print_costs(batch_size: int = 32, repeats: int = 5) -> None:
     # In turns, so that whatever else the machine does slows all of them alike.
     for repeat in range(repeats + 1):
         for name, settings in methods(read_judge()).items():
-            model.guidance = build_guidance(settings, model.classifier)
+            model.guidance = guidance_of(settings, model)
             scale = 0.0 if settings is None else None
             begin = time.perf_counter()
             model.infer(labels=labels, seeds=seeds, classifier_scale=scale, **COMPARISON)
