@@ -88,7 +88,7 @@ class AblatedDiffusionModel(ProfiledModel):
             they said in between: faster, and not the same image. 1 computes them in all.
         reuse_levels: With it, the levels, from the finest on, that every call computes.
         pretrained_cfgs: Weights to load: for 'unet' and 'classifier', a dict with ``ckpt_path`` (a
-            path or URL) and, for a file that holds several networks, ``prefix``.
+            name, path or URL) and, for a file that holds several networks, ``prefix``.
         init_cfg: As of any MMEngine model.
     """
 
