@@ -11,7 +11,7 @@
 #   make lint       ruff and the type checks
 #   make format     let ruff rewrite what it can
 #   make docs       build the documentation into site/; a warning is an error
-#   make wheel      build dist/*.whl
+#   make wheel      build dist/*.whl, and the sdist
 #   make lock       resolve requirements/constraints.txt anew, on every Python supported
 #   make clean      remove both environments and what was built
 #
@@ -104,7 +104,7 @@ docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 wheel: $(STAMP)
-	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python -m build --outdir dist .
 
 lock:
 	python3 requirements/lock.py
