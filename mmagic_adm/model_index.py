@@ -66,7 +66,7 @@ def _size_of(weights: str) -> int | None:
     if weights.startswith('bundled://'):
         return 0
     released = index_of_models().get(weights)
-    return released and _BYTES_PER_PARAMETER * released['Metadata']['Parameters']
+    return _BYTES_PER_PARAMETER * released['Metadata']['Parameters'] if released else None
 
 
 def _sum_of_known(numbers: list[int | None]) -> int | None:

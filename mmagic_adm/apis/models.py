@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine import Config
@@ -89,7 +89,11 @@ def _cascade_with_weights(model: dict[str, Any], weights: Any) -> dict[str, Any]
     return {**model, 'base': base, 'upsamplers': upsamplers}
 
 
-def _sources(config: Config, model: dict[str, Any], weights: Weights) -> dict[str, dict]:
+def _sources(
+    config: Config,
+    model: dict[str, Any],
+    weights: Literal[True] | str | Path | Mapping[str, str | Path],
+) -> dict[str, dict]:
     """For each network its ``pretrained_cfgs`` entry."""
     if isinstance(weights, Mapping):
         return {name: dict(ckpt_path=source_of(source)) for name, source in weights.items()}

@@ -23,4 +23,4 @@ def know_own_bases() -> None:
             raise ValueError(f'{config} is based on {base}, but there is no file {path}')
         return str(path), None
 
-    Config._get_cfg_path = staticmethod(path_of)  # type: ignore[method-assign]
+    Config._get_cfg_path = staticmethod(path_of)
