@@ -3,7 +3,7 @@
     python examples/guided_sampling.py
 
 Takes seconds on a CPU. To copy it for ImageNet, change the name of the model and the labels:
-``model_names()`` lists the models, and labels are numbers or names, such as 'hamster'.
+``list_models()`` lists the models, and labels are numbers or names, such as 'hamster'.
 """
 
 from pathlib import Path

@@ -27,7 +27,20 @@ def config_directory() -> Path:
     )
 
 
-def model_names(pattern: str = '*') -> list[str]:
+def config_file(name: str) -> Path:
+    """The file of a config of the package.
+
+    Raises:
+        ValueError: There is none of this name; the message suggests some.
+    """
+    found = [file for file in config_directory().glob('*/*.py') if file.stem == name]
+    if not found:
+        hint = nearest(name, list_models(), 'list_models() lists what is there')
+        raise ValueError(f"there is no config called '{name}'; {hint}")
+    return found[0]
+
+
+def list_models(pattern: str = '*') -> list[str]:
     """Names of the configs that hold a model to sample from.
 
     Args:

@@ -9,9 +9,13 @@ from typing import Any
 from mmagic import registry as mmagic
 from mmengine.registry import Registry
 
+from mmagic_adm.compat.config_bases import know_own_bases
 from mmagic_adm.configs import nearest
 
 SCOPE = 'mmagic_adm'
+
+# Whoever reads a config comes by here: this package's own functions, or MMEngine by ``_scope_``.
+know_own_bases()
 
 
 class _Child(Registry):

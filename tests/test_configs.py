@@ -1,6 +1,6 @@
 import pytest
 
-from mmagic_adm.configs import config_directory, model_names
+from mmagic_adm.configs import config_directory, list_models
 from tests.reference import REPOSITORY
 
 
@@ -20,6 +20,6 @@ def test_an_installed_package_uses_those_it_brings(monkeypatch, tmp_path):
 
 
 def test_names_can_be_asked_for_by_a_pattern():
-    names = model_names('adm-g_*')
+    names = list_models('adm-g_*')
     assert 'adm-g_ddim25_digits-16x16' in names
-    assert names == [name for name in model_names() if name.startswith('adm-g_')]
+    assert names == [name for name in list_models() if name.startswith('adm-g_')]

@@ -10,8 +10,10 @@ PACKAGE = REPOSITORY / 'mmagic_adm'
 ORDER = (
     'version',
     'configs',
+    'model_index',
     'compat/environment',
     'arguments',
+    'compat/config_bases',
     'registry',
     'files',
     'diffusion',

@@ -11,4 +11,4 @@ model = dict(
     )
 )
 
-weights = {'guidance.classifier': 'digits-16x16_discriminator.safetensors'}
+weights = {'guidance.classifier': 'bundled://digits-16x16_discriminator.safetensors'}

@@ -5,4 +5,4 @@ model = dict(
     classifier_scale=2.0,
 )
 
-weights = dict(classifier='digits-16x16_classifier.safetensors')
+weights = dict(classifier='bundled://digits-16x16_classifier.safetensors')

@@ -8,4 +8,4 @@ model = dict(
     num_inference_steps=25,
 )
 
-weights = dict(unet='digits-16x16_unet.safetensors')
+weights = dict(unet='bundled://digits-16x16_unet.safetensors')

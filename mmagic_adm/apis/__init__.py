@@ -13,7 +13,7 @@ from mmagic_adm.apis.editing import (
 from mmagic_adm.apis.launch import launch_demo
 from mmagic_adm.apis.models import init_model
 from mmagic_adm.apis.sampling import sample
-from mmagic_adm.configs import model_names
+from mmagic_adm.configs import list_models
 
 __all__ = [
     'Reconstruction',
@@ -25,7 +25,7 @@ __all__ = [
     'interpolate_images',
     'interpolate_seeds',
     'launch_demo',
-    'model_names',
+    'list_models',
     'reconstruct',
     'sample',
     'vary',

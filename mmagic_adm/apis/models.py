@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine import Config
 
-from mmagic_adm.checkpoints.zoo import find, find_config
-from mmagic_adm.files.download import BUNDLED
+from mmagic_adm.checkpoints.zoo import find_config, source_of
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.registry import MODELS, SCOPE
 
@@ -31,7 +30,7 @@ def init_model(
         model: Name of one of the package's configs, path of a config file, or a config.
         device: Where it goes; None takes a GPU if there is one.
         weights: True loads the released weights that the config names, downloading them if need
-            be. A path or URL loads a file with all of the model's networks, or with its U-Net
+            be. A name, path or URL loads a file with all of the model's networks, or with its U-Net
             alone; a mapping gives each network ('unet', 'classifier') its own. False leaves the
             model as it was initialised. For a cascade, a list has one of these for each stage.
         profile: How the networks compute: 'exact', in float32; 'fast', as fast as the hardware
@@ -90,13 +89,17 @@ def _cascade_with_weights(model: dict[str, Any], weights: Any) -> dict[str, Any]
     return {**model, 'base': base, 'upsamplers': upsamplers}
 
 
-def _sources(config: Config, model: dict[str, Any], weights: Weights) -> dict[str, dict]:
+def _sources(
+    config: Config,
+    model: dict[str, Any],
+    weights: Literal[True] | str | Path | Mapping[str, str | Path],
+) -> dict[str, dict]:
     """For each network its ``pretrained_cfgs`` entry."""
     if isinstance(weights, Mapping):
-        return {name: dict(ckpt_path=str(source)) for name, source in weights.items()}
+        return {name: dict(ckpt_path=source_of(source)) for name, source in weights.items()}
     networks = [name for name in ('unet', 'classifier') if model.get(name)]
     if weights is not True:
-        return {name: dict(ckpt_path=str(weights), prefix=name) for name in networks}
+        return {name: dict(ckpt_path=source_of(weights), prefix=name) for name in networks}
     named = config.get('weights', {})
     if model.get('guidance'):
         networks += [name for name in named if name.startswith('guidance.')]
@@ -106,15 +109,7 @@ def _sources(config: Config, model: dict[str, Any], weights: Weights) -> dict[st
             f'no weights are known for the {" and ".join(missing)} of this config; give a path or '
             'URL as weights= (--checkpoint), or weights=False to go without'
         )
-    return {name: dict(ckpt_path=_source_of(named[name])) for name in networks}
-
-
-def _source_of(weights: str) -> str:
-    """Where weights named in a config are: in the package, at a path, or where the zoo says."""
-    bundled = BUNDLED / weights
-    if bundled.is_file():
-        return str(bundled)
-    return weights if Path(weights).parent.name else find(weights).weights()
+    return {name: dict(ckpt_path=source_of(named[name])) for name in networks}
 
 
 def changed_config(name: str, options: Mapping[str, Any] | None, parts: Collection[str]) -> Config:

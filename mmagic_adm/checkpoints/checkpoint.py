@@ -14,6 +14,7 @@ from mmagic_adm.checkpoints.formats import Document, Format
 from mmagic_adm.checkpoints.parts import StateDict, kind_of, sort_into_parts, under_prefixes
 from mmagic_adm.checkpoints.safetensors_files import SafetensorsFile
 from mmagic_adm.checkpoints.torch_files import MMagicFile, OpenAIFile, RunnerFile
+from mmagic_adm.checkpoints.zoo import source_of
 from mmagic_adm.files.download import fetch
 from mmagic_adm.files.whole import (
     CheckpointError,
@@ -97,7 +98,7 @@ def read_checkpoint(
     are in use.
 
     Args:
-        source: A path or a URL.
+        source: A path, a URL, or a name of the zoo.
         prefix: What the file calls the network to read, such as 'unet' or 'classifier'; None
             reads all there are. A file that is one bare network has no names to choose by, and
             is read if it is of the kind asked for.
@@ -108,6 +109,7 @@ def read_checkpoint(
     Raises:
         CheckpointError: The file cannot be had or read, or does not hold what was asked for.
     """
+    source = source_of(source)
     format_, document = _read(fetch(source))
     tensors = _tensors_of(document, source, ema)
     networks, others = sort_into_parts(tensors, like)

@@ -89,7 +89,7 @@ def config_from_checkpoint(
     shapes, else a default.
 
     Args:
-        source: A path or a URL.
+        source: A path, a URL, or a name of the zoo.
         prefix: What the file calls the network to look at; None looks at all.
         unet: Arguments of the U-Net that the caller knows better.
         classifier: The same of the classifier.

@@ -21,7 +21,7 @@ from mmagic_adm.checkpoints.parts import (
     shapes_of,
     sort_into_parts,
 )
-from mmagic_adm.checkpoints.zoo import ZooEntry, entries_that_fit
+from mmagic_adm.checkpoints.zoo import ZooEntry, entries_that_fit, source_of
 from mmagic_adm.files.download import fetch
 from mmagic_adm.files.whole import CheckpointError
 
@@ -69,7 +69,7 @@ def load_network(
 
     Args:
         network: A network, of ADM's or any other.
-        source: A path or a URL; see :func:`read_checkpoint`.
+        source: A path, a URL or a name; see :func:`read_checkpoint`.
         prefix: What the file calls the network, where it holds several.
         ignore: Tensors, or modules, to leave as they are in the network, whether or not the file
             has them: ``['label_emb']`` to train on other classes.
@@ -146,13 +146,13 @@ def load_from_mmagic_adm(
     """Loader for MMEngine: a file of any layout in the form of a runner's checkpoint.
 
     Args:
-        filename: A path or a URL.
+        filename: A path, a URL, or a name of the zoo.
         map_location: MMEngine's wish, which changes nothing: a file is read to the CPU, and what
             is loaded goes to where the model or optimiser has it.
         mmap: Whether to map the tensors from the file, which must then stay as it is while they
             are in use. A runner may overwrite the file that it resumed from.
     """
-    document = read_document(fetch(filename), mmap)
+    document = read_document(fetch(source_of(filename)), mmap)
     state_dict = OrderedDict(document.state_dict)
     metadata = dict(getattr(document.state_dict, '_metadata', {}))
     # What travels here reaches the hook, which can then name the file.

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from mmengine import Config
 from mmengine.logging import print_log
 from torch import nn
 
 from mmagic_adm.checkpoints.parts import Shapes, shapes_of
-from mmagic_adm.configs import config_directory, model_names, nearest
+from mmagic_adm.configs import config_directory, config_file, nearest
 from mmagic_adm.files.whole import CheckpointError
+from mmagic_adm.model_index import index_of_models
 from mmagic_adm.registry import MODELS, SCOPE
 
 _NETWORKS = 'guided_diffusion/_base_/models'
@@ -110,15 +110,11 @@ def find_config(model: str | Path | Config) -> Config:
     if isinstance(model, Config):
         return _with_model(model, 'this config')
     path = Path(model)
-    if path.suffix == '.py':
-        if not path.is_file():
-            raise ValueError(f'there is no config file {path}')
-        return _with_model(_read(path), model)
-    found = [each for each in config_directory().glob('*/*.py') if each.stem == str(model)]
-    if not found:
-        hint = nearest(str(model), model_names(), 'model_names() lists what is there')
-        raise ValueError(f"there is no config called '{model}'; {hint}")
-    return _with_model(_read(found[0]), model)
+    if path.suffix != '.py':
+        return _with_model(_read(config_file(str(model))), model)
+    if not path.is_file():
+        raise ValueError(f'there is no config file {path}')
+    return _with_model(_read(path), model)
 
 
 def _with_model(config: Config, name: str | Path) -> Config:
@@ -186,6 +182,22 @@ def find(name: str) -> ZooEntry:
     return entries[name]
 
 
+def source_of(weights: str | Path) -> str:
+    """The path or URL of weights, which may be given by name.
+
+    Args:
+        weights: A path, a URL, or a name of the zoo: what is no file, and has neither a folder nor
+            an ending.
+
+    Raises:
+        ValueError: No checkpoint has this name.
+        CheckpointError: The weights of this name were not released.
+    """
+    path = Path(weights)
+    is_name = path.name == str(weights) and not path.suffix and not path.is_file()
+    return find(path.name).weights() if is_name else str(weights)
+
+
 def entries_that_fit(shapes: Shapes) -> list[ZooEntry]:
     """The zoo's entries of one network that has exactly these tensors, in the zoo's order."""
     count = sum(map(math.prod, shapes.values()))
@@ -214,8 +226,7 @@ def _network_shapes(name: str) -> Shapes:
 @functools.cache
 def zoo_entries() -> tuple[ZooEntry, ...]:
     """The entries, in the order of the model index; those without weights come last."""
-    index = yaml.safe_load((config_directory() / 'guided_diffusion' / 'metafile.yml').read_text())
-    released = [_entry(model) for model in index['Models']]
+    released = [_entry(model) for model in index_of_models().values()]
     return (*released, *(_unconditional(entry) for entry in released if entry.name in _UNRELEASED))
 
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmagic_adm.commands._manners import command_parser, run_command, write_out
+from mmagic_adm.commands._manners import command_parser, in_one_line, run_command, write_out
 
 PROGRAM = 'mmagic-adm'
 EXAMPLES = """\
@@ -29,7 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command that the first argument names, with the others; gives the exit code."""
     try:
         named = all_parser().parse_args(argv)
-        command = importlib.import_module(f'{__name__}.{named.command}')
+        try:
+            command = importlib.import_module(f'{__name__}.{named.command}')
+        except ImportError as error:
+            if '--debug' in named.arguments:
+                raise
+            sys.stderr.write(f'{PROGRAM} {named.command}: {in_one_line(error)}\n')
+            return 1
         return run_command(parser_of(named.command), command.main, named.arguments)
     finally:
         if sys.stdout is not None:

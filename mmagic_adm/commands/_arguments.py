@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ RUN_PARTS = frozenset(
 def add_sampling_arguments(parser: argparse.ArgumentParser, batch_size: int, out: str) -> None:
     """The arguments of a command that samples into a folder."""
     parser.add_argument('model', help='name of a config, or path of a config file')
-    parser.add_argument('--checkpoint', help='weights of the model, path or URL')
-    parser.add_argument('--classifier-checkpoint', help='weights of its classifier, path or URL')
+    parser.add_argument('--checkpoint', help='weights of the model: name, path or URL')
+    parser.add_argument('--classifier-checkpoint', help='weights of its classifier, the same')
     parser.add_argument('--labels', help='classes by number or name, with commas between')
     parser.add_argument('--seed', type=int, default=0, help='seed of the first image (default: 0)')
     add_sampler_arguments(parser)
@@ -105,8 +106,9 @@ def add_run_arguments(parser: argparse.ArgumentParser, results: str, example: st
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what started the processes, where there are several (default: none)',
+        default='pytorch' if 'TORCHELASTIC_RUN_ID' in os.environ else 'none',
+        help='what started the processes, where there are several (default: pytorch in those of '
+        'torchrun, else none)',
     )
     # torch.distributed.launch, by which mim starts processes, says so what LOCAL_RANK says too.
     parser.add_argument('--local-rank', '--local_rank', help=argparse.SUPPRESS)

@@ -12,7 +12,7 @@ from mmagic_adm.checkpoints.checkpoint import writable_layouts
 EXAMPLES = """\
   mmagic-adm convert 64x64_diffusion.pt 64x64_diffusion.safetensors --to safetensors
   mmagic-adm convert adm-g_8xb32_imagenet-64x64-2c0fbeda.pth unet.pt --to openai --prefix unet
-  mmagic-adm convert --inspect lsun_bedroom.pt
+  mmagic-adm convert --inspect lsun_bedroom
 
 The first two write OUT and print its path; the last prints the config that the file is of.
 """
@@ -20,7 +20,7 @@ The first two write OUT and print its path; the last prints the config that the 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
-    parser.add_argument('input', metavar='IN', help='path or URL of a checkpoint')
+    parser.add_argument('input', metavar='IN', help='a checkpoint: name, path or URL')
     parser.add_argument('output', metavar='OUT', nargs='?', type=Path, help='file to write')
     parser.add_argument('--to', choices=writable_layouts(), help='layout of OUT')
     parser.add_argument('--prefix', help="what IN calls the network to take: 'unet', 'classifier'")

@@ -1,17 +1,20 @@
-"""Lists the names of the models, which every command and init_model take."""
+"""Lists the models, whose names every command and init_model take."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 
-from mmagic_adm.configs import model_names, nearest
+from mmagic_adm.configs import list_models, nearest
+from mmagic_adm.model_index import ModelSummary, model_summary
 
 EXAMPLES = """\
   mmagic-adm list 'adm-g*'
   mmagic-adm list
 
-The first prints the names that begin so, one a line; the second prints all.
+The first prints the models whose names begin so, one a line; the second prints all. After the name
+come the size of the images, the number of classes, how much there is to download the first time,
+and the FID that was published.
 """
 
 
@@ -23,9 +26,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> Iterator[str]:
-    """Gives the names."""
-    names = model_names(arguments.pattern)
+    """Gives a line for each model."""
+    names = list_models(arguments.pattern)
     if not names:
-        hint = nearest(arguments.pattern, model_names(), 'without a pattern, all are listed')
+        hint = nearest(arguments.pattern, list_models(), 'without a pattern, all are listed')
         raise ValueError(f"no model is called '{arguments.pattern}'; {hint}")
-    yield from names
+    width = max(map(len, names))
+    print(_line('name'.ljust(width), 'size', 'classes', 'download', 'FID'))
+    for name in names:
+        yield _line(name.ljust(width), *_cells(model_summary(name)))
+
+
+def _line(name: str, size: str, classes: str, download: str, fid: str) -> str:
+    return f'{name}  {size:>4}  {classes:>7}  {download:>8}  {fid:>6}'
+
+
+def _cells(summary: ModelSummary) -> tuple[str, str, str, str]:
+    size, classes, download, fid = vars(summary).values()
+    return (
+        str(size),
+        str(classes or '-'),
+        'unreleased' if download is None else f'{download / 1e9:.1f} GB' if download else 'none',
+        '-' if fid is None else f'{fid:.2f}',
+    )

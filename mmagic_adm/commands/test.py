@@ -23,14 +23,14 @@ from mmagic_adm.files.whole import write_json, writing_into
 
 EXAMPLES = """\
   mmagic-adm test adm_ddim250_8xb32_imagenet-64x64
-  mmagic-adm test adm_ddim250_8xb32_imagenet-64x64 64x64_diffusion.pt \\
+  mmagic-adm test adm_ddim250_8xb32_imagenet-64x64 64x64_diffusion \\
       --cfg-options test_dataloader.dataset.num_samples=1000
   mmagic-adm test adm-g_ddim25_8xb32_imagenet-64x64 --scheduler dpmsolver++ --steps 20
 
 The first makes the config's 50,000 samples with the released weights, compares them with its
 reference batch, and prints one figure a line. Samples are kept in the work directory as they come;
-stopped at any time, the same command with --resume makes the rest. tools/dist_test.sh does the same
-on several GPUs. The third takes 20 steps of another sampler.
+stopped at any time, the same command with --resume makes the rest. On several GPUs it is
+`torchrun --nproc-per-node 8 -m mmagic_adm test ...`. The third takes 20 steps of another sampler.
 """
 
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help="the model's weights, path or URL (default: the released ones that the config names)",
+        help="the model's weights: name, path or URL (default: those that the config names)",
     )
     parser.add_argument('--out', type=Path, metavar='FILE', help='also write the figures, as JSON')
     parser.add_argument('--overwrite', action='store_true', help='replace --out if it exists')

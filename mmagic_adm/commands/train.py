@@ -19,7 +19,8 @@ EXAMPLES = """\
 
 trains on scikit-learn's handwritten digits, with checkpoints in work_dirs/adm_1xb32_digits-16x16,
 and prints the path of the last of them. Stopped at any time, the same command with --resume goes
-on, to the same weights in the end. tools/dist_train.sh does the same on several GPUs.
+on, to the same weights in the end. On several GPUs it is
+`torchrun --nproc-per-node 8 -m mmagic_adm train ...`.
 """
 
 

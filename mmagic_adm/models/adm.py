@@ -92,8 +92,8 @@ class AblatedDiffusionModel(ProfiledModel):
             they said in between: faster, and not the same image. 1 computes them in all.
         reuse_levels: With it, the levels, from the finest on, that every call computes.
         pretrained_cfgs: Weights to load: for 'unet', 'classifier' and networks in the guidance,
-            such as 'guidance.classifier' and 'guidance.other', a dict with ``ckpt_path`` (a path or
-            URL) and, for a file that holds several networks, ``prefix``.
+            such as 'guidance.classifier' and 'guidance.other', a dict with ``ckpt_path`` (a name,
+            path or URL) and, for a file that holds several networks, ``prefix``.
         init_cfg: As of any MMEngine model.
     """
 

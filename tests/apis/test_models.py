@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine import Config
 
-from mmagic_adm.apis import init_model, model_names
+from mmagic_adm.apis import init_model, list_models
 from mmagic_adm.apis.models import model_config as model_config_of
 from mmagic_adm.checkpoints import write_checkpoint
 from mmagic_adm.checkpoints.zoo import find_config
@@ -36,7 +36,7 @@ def holds_named_weights(network):
 
 
 def test_the_packages_configs_are_known_by_name():
-    names = model_names()
+    names = list_models()
     assert 'adm-g_ddim25_8xb32_imagenet-64x64' in names
     for name in names:
         assert find_config(name).model.type

@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger, print_log
 from mmagic_adm.apis.models import changed_config
 from mmagic_adm.commands import all_parser, parser_of
 from mmagic_adm.commands._manners import EXIT_CODES, command_parser, in_one_line, run_command
+from mmagic_adm.configs import list_models
 from mmagic_adm.version import __version__
 from tests.commands.running import COMMANDS, TOOLS, examples_of, fail, run_here, succeed
 from tests.reference import REPOSITORY
@@ -49,8 +50,33 @@ class TestTheCommandItself:
         assert imported == 'set()'
 
     def test_names_are_listed_and_nothing_slow_is_imported(self):
-        printed, imported = light_run('list', 'adm-g_ddim25_d*')
-        assert (printed, imported) == (['adm-g_ddim25_digits-16x16'], 'set()')
+        [line], imported = light_run('list', 'adm-g_ddim25_*-64x64')
+        name = 'adm-g_ddim25_8xb32_imagenet-64x64'
+        assert line.split() == [name, '64', '1000', '1.4', 'GB', '3.76']
+        assert imported == 'set()'
+
+    def test_columns_have_names_which_are_no_result(self):
+        ended = run_here('list', 'adm*_ddim25_digits-16x16')
+        heads, *lines = [ended.stderr.strip(), *ended.stdout.splitlines()]
+        assert heads.split() == ['name', 'size', 'classes', 'download', 'FID']
+        assert [line.split()[0] for line in lines] == list_models('adm*_ddim25_digits-16x16')
+        assert {len(line) for line in [heads, *lines]} == {len(heads)}
+
+    def test_where_the_toolbox_is_not_installed_it_says_so_in_a_line(self):
+        code = (
+            'import sys\n'
+            'from importlib.machinery import PathFinder\n'
+            'find = PathFinder.find_spec\n'
+            "hidden = ('mmengine', 'mmcv', 'mmagic')\n"
+            'PathFinder.find_spec = lambda name, *a: None if name in hidden else find(name, *a)\n'
+            'from mmagic_adm.commands import main\n'
+            'sys.exit(main(sys.argv[1:]))'
+        )
+        ended = in_shell(sys.executable, '-c', code, 'sample', 'adm_ddim25_digits-16x16')
+        assert (ended.returncode, ended.stdout) == (1, '')
+        [line] = ended.stderr.splitlines()
+        assert line.startswith('mmagic-adm sample: mmagic_adm needs mmengine, which is not inst')
+        assert in_shell(sys.executable, '-c', code, 'list', 'adm-g_*').returncode == 0
 
     def test_its_examples_begin_as_commands_do(self):
         examples = re.findall(r'^  mmagic-adm (\w+)', all_parser().epilog, re.M)

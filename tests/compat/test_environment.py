@@ -1,9 +1,13 @@
 """MMagic's last release imports on today's NumPy, and a missing toolbox is named."""
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 
 from mmagic_adm.compat import environment
+from tests.reference import REPOSITORY
 
 
 def test_the_name_that_numpy_dropped_is_back_and_mmagic_imports(monkeypatch):
@@ -13,8 +17,20 @@ def test_the_name_that_numpy_dropped_is_back_and_mmagic_imports(monkeypatch):
     import mmagic.structures  # noqa: F401
 
 
-def test_a_missing_toolbox_is_named_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(environment, '_is_installed', lambda name: name == 'mmengine')
-    with pytest.raises(ImportError, match='mmcv, mmagic') as error:
-        environment.prepare()
-    assert 'pip install --no-deps' in str(error.value)
+@pytest.mark.parametrize('package', environment.TOOLBOX)
+def test_a_missing_package_of_the_toolbox_is_named_with_the_command_that_installs_it(
+    package, monkeypatch
+):
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.setattr(sys, 'path', [])
+    monkeypatch.setattr(sys, 'path_importer_cache', {})
+    with pytest.raises(ImportError, match=f'mmagic_adm needs {package}, which is not') as error:
+        importlib.import_module(package)
+    assert environment.INSTALL_COMMAND in str(error.value)
+
+
+def test_that_command_names_the_versions_of_the_requirements():
+    lines = (REPOSITORY / 'requirements' / 'openmmlab.txt').read_text().splitlines()
+    required = [line for line in lines if not line.startswith('#')]
+    assert len(required) == len(environment.TOOLBOX)
+    assert all(f"'{line}'" in environment.INSTALL_COMMAND for line in required)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from mmengine import MODELS, Config
+from torch.distributed.run import parse_args as torchrun_arguments
 
 from mmagic_adm.apis.models import model_config
 from mmagic_adm.checkpoints.zoo import find_config
@@ -21,13 +22,6 @@ from mmagic_adm.commands import main, parser_of
 from tests.docs.pages import Command
 from tests.reference import REPOSITORY
 
-# The command that each process of a launcher runs, and how many words come before its config.
-LAUNCHERS = {
-    'dist_test.sh': ('test', 0),
-    'dist_train.sh': ('train', 0),
-    'slurm_test.sh': ('test', 2),
-    'slurm_train.sh': ('train', 2),
-}
 # Options that make a command's run short; the last one of a kind counts.
 SHORT = {
     'sample': ('--num-samples', '3', '--steps', '2', '--device', 'cpu'),
@@ -49,9 +43,13 @@ def check(command: Command) -> None:
         check_install(rest)
     elif program == 'source':
         assert rest == ['.venv/bin/activate']
-    elif Path(program).name in LAUNCHERS:
-        assert (REPOSITORY / program).is_file()
-        check_arguments(without_launcher(Path(program).name, rest))
+    elif program == 'torchrun':
+        launched = torchrun_arguments(rest)
+        assert (launched.module, launched.training_script) == (True, 'mmagic_adm')
+        check_arguments(launched.training_script_args)
+    elif program == 'srun':
+        assert rest[-2:] == ['--launcher', 'slurm']
+        check_arguments(rest[rest.index('mmagic-adm') + 1 :])
     elif program == 'mmagic-adm':
         check_arguments(rest)
     elif program == 'mim':
@@ -63,23 +61,21 @@ def check(command: Command) -> None:
 
 def check_install(words: list[str]) -> None:
     """Fails unless the requirements and the extras that pip is told of are there."""
+    _, *rest = words
     if '-r' in words:
         assert (REPOSITORY / words[words.index('-r') + 1]).is_file()
-        return
-    setup = configparser.ConfigParser()
-    setup.read(REPOSITORY / 'setup.cfg')
-    extras = re.fullmatch(r'\.(\[[\w,]+\])?', words[-1])
-    assert extras, f'pip is told to install {words[-1]}'
-    assert set(re.findall(r'\w+', extras[0])) <= set(setup['options.extras_require'])
-
-
-def without_launcher(launcher: str, words: list[str]) -> list[str]:
-    """The command that each process of a launcher runs, with its arguments."""
-    command, before = LAUNCHERS[launcher]
-    kept = words[before:]
-    if launcher.startswith('dist'):
-        kept.remove(next(word for word in kept if word.isdecimal()))
-    return [command, *kept]
+    elif '--no-deps' in words:
+        lines = (REPOSITORY / 'requirements' / 'openmmlab.txt').read_text().splitlines()
+        assert sorted(rest[1:]) == sorted(line for line in lines if not line.startswith('#'))
+    elif '--index-url' in words:
+        makefile = (REPOSITORY / 'Makefile').read_text()
+        assert f'TORCH_INDEX ?= {words[-1]}\n' in makefile
+    else:
+        setup = configparser.ConfigParser()
+        setup.read(REPOSITORY / 'setup.cfg')
+        extras = re.fullmatch(r'(?:\.|mmagic-adm)(?:\[([\w,]+)\])?', words[-1])
+        assert extras, f'pip is told to install {words[-1]}'
+        assert set(re.findall(r'\w+', extras[1] or '')) <= set(setup['options.extras_require'])
 
 
 def check_mim(command: str, package: str, config: str, *options: str) -> None:

@@ -1,4 +1,4 @@
-"""A folder that looks like a clone, in which what would take hours or a download is small.
+"""A folder without the repository, in which what would take hours or a download is small.
 
 Networks of 64 pixels and more are made small and filled by name; the bundled ones are themselves.
 """
@@ -20,8 +20,9 @@ from PIL import Image
 
 from mmagic_adm import registry
 from mmagic_adm.apis import init_model
-from mmagic_adm.checkpoints import checkpoint, load_network, write_checkpoint
-from tests.reference import REPOSITORY, fill_by_name
+from mmagic_adm.checkpoints import checkpoint, find, load_network, write_checkpoint
+from mmagic_adm.files.download import CACHE_VARIABLE, cached_path
+from tests.reference import fill_by_name
 
 SHRINKAGE = 8
 LEAST_RELEASED_SIZE = 64
@@ -29,18 +30,14 @@ TREES = ('ash', 'oak', 'yew')
 # The name under which a page's own code runs.
 PAGE = 'page'
 READ = Config.fromfile
-# What a page may read of the repository; what it writes is beside it.
-OF_THE_CLONE = ('benchmarks', 'configs', 'docs', 'examples', 'mmagic_adm', 'requirements', 'tools')
 
 
 @contextlib.contextmanager
 def small_world(folder: Path, monkeypatch) -> Iterator[None]:
     """Works in such a folder, and leaves no trace in the process."""
-    for name in OF_THE_CLONE:
-        if (REPOSITORY / name).exists():
-            (folder / name).symlink_to(REPOSITORY / name)
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv(CACHE_VARIABLE, str(folder / 'cache'))
     monkeypatch.setattr(Config, 'fromfile', staticmethod(small_config))
     monkeypatch.setattr('mmagic_adm.models.adm.load_network', load_or_fill)
     # What a page adds to them is gone after it.
@@ -72,10 +69,11 @@ def registries():
 
 
 def write_what_readers_have() -> None:
-    """The files that pages take for granted: a released checkpoint, images, a base model's."""
+    """What pages take for granted: a released checkpoint, downloaded; images, a base model's."""
     unet = init_model('adm_ddim250_8xb32_imagenet-64x64', 'cpu').unet
-    Path('models').mkdir()
-    write_checkpoint(unet.state_dict(), 'models/64x64_diffusion.pt')
+    downloaded = cached_path(find('64x64_diffusion').weights())
+    downloaded.parent.mkdir(parents=True)
+    write_checkpoint(unet.state_dict(), downloaded)
     rng = np.random.default_rng(0)
     for name in ('my_thumbnails', *(f'my_images/{tree}' for tree in TREES)):
         Path(name).mkdir(parents=True)

@@ -11,8 +11,7 @@ from mmengine import Config
 
 from mmagic_adm.apis.class_names import IMAGENET_CLASSES, names_of_classes
 from mmagic_adm.checkpoints.zoo import find_config
-from mmagic_adm.configs import model_names
-from mmagic_adm.files.download import BUNDLED
+from mmagic_adm.configs import list_models
 from mmagic_adm.models import (
     AblatedDiffusionModel,
     AblatedUpsamplingModel,
@@ -81,7 +80,7 @@ class ModelFacts:
 @functools.cache
 def sampling_models() -> tuple[str, ...]:
     """Names of the configs that make samples from nothing, the bundled ones first."""
-    names = [name for name in model_names() if _samples_from_nothing(_config(name))]
+    names = [name for name in list_models() if _samples_from_nothing(_config(name))]
     return tuple(sorted(names, key=lambda name: (not facts_of(name).is_bundled, name)))
 
 
@@ -112,7 +111,7 @@ def facts_of(name: str) -> ModelFacts:
         classifier_scale=model.get('classifier_scale', 1.0),
         has_null_label=network.get('class_dropout_prob', 0) > 0,
         has_middle=issubclass(MODELS.get(network['type']), ADMEncoder),
-        is_bundled=bool(weights) and all((BUNDLED / file).is_file() for file in weights.values()),
+        is_bundled=bool(weights) and all(w.startswith('bundled://') for w in weights.values()),
         judge=_judge(config),
     )
 

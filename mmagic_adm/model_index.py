@@ -1,0 +1,108 @@
+"""What there is to know of a model before it is chosen, read without waiting for PyTorch."""
+
+import ast
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmagic_adm.configs import config_directory, config_file
+
+_BYTES_PER_PARAMETER = 4
+# How a config says at its top which figures it is to reach.
+_PUBLISHED = re.compile(r'^#.*Published[^:]*:\s(?:# )?FID ([\d.]+\d)', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """A model, for whoever chooses one.
+
+    Args:
+        image_size: The size of its images.
+        num_classes: How many classes it was told of; None for none.
+        download: How many bytes its weights are; 0 for those that come with the package, None for
+            those that were not released.
+        fid: What was published of it, if that was.
+    """
+
+    image_size: int
+    num_classes: int | None
+    download: int | None
+    fid: float | None
+
+
+@functools.cache
+def model_summary(name: str) -> ModelSummary:
+    """What the config of this name says, and the model index of its weights."""
+    file = config_file(name)
+    config = _constants_in(file)
+    model = config['model']
+    published = _PUBLISHED.search(file.read_text(encoding='utf-8'))
+    fid = float(published[1]) if published else None
+    if 'upsamplers' in model:
+        base, *_, last = stages = [
+            model_summary(stage) for stage in (model['base'], *model['upsamplers'])
+        ]
+        download = _sum_of_known([stage.download for stage in stages])
+        return ModelSummary(last.image_size, base.num_classes, download, fid)
+    network = _merged(config['unet'], model['unet'] or {})
+    download = _sum_of_known([_size_of(weights) for weights in config['weights'].values()])
+    return ModelSummary(network['image_size'], network['num_classes'], download, fid)
+
+
+@functools.cache
+def index_of_models() -> dict[str, dict[str, Any]]:
+    """The entries of the model index, in its order, by name."""
+    file = config_directory() / 'guided_diffusion' / 'metafile.yml'
+    models = yaml.safe_load(file.read_text(encoding='utf-8'))['Models']
+    return {model['Name']: model for model in models}
+
+
+def _size_of(weights: str) -> int | None:
+    if weights.startswith('bundled://'):
+        return 0
+    released = index_of_models().get(weights)
+    return _BYTES_PER_PARAMETER * released['Metadata']['Parameters'] if released else None
+
+
+def _sum_of_known(numbers: list[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
+@functools.cache
+def _constants_in(file: Path) -> dict[str, Any]:
+    """What a config says in so many words, and its bases; None stands for what it computes."""
+    own: dict[str, Any] = {}
+    for statement in ast.parse(file.read_text(encoding='utf-8')).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                own[name] = _constant(value)
+    bases: dict[str, Any] = {}
+    for base in own.pop('_base_', ()):
+        bases = _merged(bases, _constants_in(file.parent / base))
+    return _merged(bases, own)
+
+
+def _constant(node: ast.expr) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.List(elts=entries):
+            return [_constant(entry) for entry in entries]
+        case ast.Call(func=ast.Name(id='dict'), keywords=keywords):
+            return {keyword.arg: _constant(keyword.value) for keyword in keywords if keyword.arg}
+    return None
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """One config over another, as MMEngine has it."""
+    both = {**base, **changes}
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            both[key] = _merged(base[key], value)
+    return both

@@ -1,0 +1,60 @@
+"""What is said of a model without reading its config as MMEngine does is what MMEngine reads."""
+
+import pytest
+
+from mmagic_adm.checkpoints.zoo import find, find_config
+from mmagic_adm.configs import config_file, list_models
+from mmagic_adm.model_index import model_summary
+
+BYTES = 4
+# Its config has a table in which several networks guide.
+WITH_A_TABLE = {'adm-ots_ddpm250_8xb32_imagenet-128x128_resnet101'}
+
+
+def has_upsamplers(name):
+    return '-u_' in name and name.startswith('adm-g')
+
+
+@pytest.mark.parametrize('name', [name for name in list_models() if not has_upsamplers(name)])
+def test_size_classes_and_download(name):
+    config, summary = find_config(name), model_summary(name)
+    network = config.model.unet.get('network', config.model.unet)
+    assert summary.image_size == network.image_size
+    assert summary.num_classes == network.get('num_classes')
+    released = [find(weights) for weights in config.weights.values() if '://' not in weights]
+    if any(entry.url is None for entry in released):
+        assert summary.download is None
+    else:
+        assert summary.download == BYTES * sum(entry.parameters for entry in released)
+
+
+def test_a_cascade_has_the_last_size_and_the_first_classes_and_downloads_all():
+    stages = map(
+        model_summary,
+        (
+            'adm-g_ddpm250_8xb32_imagenet-64x64',
+            'adm-u_ddpm250_8xb32_imagenet-64x64-256x256',
+        ),
+    )
+    cascade = model_summary('adm-g-u_ddpm250_8xb32_imagenet-64x64-256x256')
+    assert (cascade.image_size, cascade.num_classes) == (256, 1000)
+    assert cascade.download == sum(stage.download for stage in stages)
+
+
+def test_a_config_that_says_what_was_published_is_listed_with_it():
+    saying = {name for name in list_models() if 'Published' in config_file(name).read_text()}
+    assert {name for name in list_models() if model_summary(name).fid} == saying - WITH_A_TABLE
+
+
+@pytest.mark.parametrize(
+    ('name', 'fid'),
+    [
+        ('adm-g_ddim25_8xb32_imagenet-64x64', 3.7566),
+        ('edm_heun256_8xb32_imagenet-64x64', 1.36),
+        ('adm-ots_ddpm250_8xb32_imagenet-128x128_resnet50', 2.36),
+        ('adm-g-u_ddpm250_8xb32_imagenet-64x64-256x256', 3.94),
+        ('adm_ddim25_digits-16x16', None),
+    ],
+)
+def test_published_figures(name, fid):
+    assert model_summary(name).fid == fid
