@@ -6,13 +6,16 @@ from mmagic_adm.schedulers.ddpm import DDPMScheduler
 from mmagic_adm.schedulers.diffusers_scheduler import DiffusersScheduler
 from mmagic_adm.schedulers.discrete import DiscreteScheduler, StepOutput
 from mmagic_adm.schedulers.edm import EDMHeunScheduler
+from mmagic_adm.schedulers.travel import DDNMScheduler, RePaintScheduler
 
 __all__ = [
     'DDIMScheduler',
+    'DDNMScheduler',
     'DDPMScheduler',
     'DiffusersScheduler',
     'DiscreteScheduler',
     'EDMHeunScheduler',
+    'RePaintScheduler',
     'Scheduler',
     'Step',
     'StepNoise',
