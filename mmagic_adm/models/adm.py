@@ -401,10 +401,10 @@ class AblatedDiffusionModel(ProfiledModel):
             )
         method = build_method(spec)
         measurement.check(self.sample_shape)
-        self._check_method(method, scheduler)
+        self.check_method(method, scheduler)
         return method.on(measurement)
 
-    def _check_method(self, method: Restoration, scheduler: Any) -> None:
+    def check_method(self, method: Restoration, scheduler: Any) -> None:
         """Refuses a method beside a scheduler or guidance that it is not defined for."""
         method.check_fits(self.unet, scheduler)
         if self.guidance is not None:
@@ -462,7 +462,7 @@ class AblatedDiffusionModel(ProfiledModel):
         if self.guidance is not None:
             self.guidance.check_fits(self.unet, scheduler)
         if self.restoration is not None:
-            self._check_method(self.restoration, scheduler)
+            self.check_method(self.restoration, scheduler)
 
     def _load_part(self, name: str, source: dict) -> None:
         network = getattr(self, name, None)

@@ -178,7 +178,7 @@ def test_those_that_change_the_denoiser_run_under_every_sampler(model, name, con
         generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
         *_, last = scheduler.walk(each, start, generators=generators)
         missed.append(known.residual(last.sample).norm().item())
-    assert missed[1] < 0.3 * missed[0]
+    assert missed[1] < 0.4 * missed[0]
 
 
 class TestTogether:
