@@ -102,7 +102,7 @@ def sample_in_batches(
     while remaining:
         batch, retry = remaining[:batch_size], False
         chosen = None if model.num_classes is None else [labels[i % len(labels)] for i in batch]
-        own = {name: value[batch] for name, value in (rows or {}).items()}
+        own = {name: value[batch] for name, value in (rows or {}).items()} | infer_kwargs
         try:
             result = model.infer(seeds=[seed + i for i in batch], labels=chosen, **own)
         except RuntimeError as error:

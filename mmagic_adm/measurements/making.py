@@ -83,6 +83,9 @@ def build_method(spec: MethodSpec, **arguments: Any) -> Restoration:
         **arguments: Its arguments, beside a name or a config.
     """
     if isinstance(spec, Restoration):
+        if arguments:
+            named = ', '.join(arguments)
+            raise ValueError(f'{type(spec).__name__} is made already, and takes no {named}')
         return spec
     config = dict(type=spec) if isinstance(spec, str) else dict(spec)
     kind = _kind(config.pop('type'), METHODS, 'method')

@@ -25,7 +25,7 @@ class TMPD(Restoration):
         """x_0 + C Aᵀ (y - A x_0) / (σ_y² + A C Aᵀ 1)."""
         operator, residual = self.given.operator, self.given.residual(seen.x_0)
         rows = operator(seen.covariance(operator.adjoint(torch.ones_like(residual))))
-        # A denoiser at fault may have negative ones, which no variance is.
-        variance = operator.noise.to(rows.dtype) ** 2 + rows.clamp(min=0)
+        # That they are variances is an approximation: of correlated pixels they may be negative.
+        variance = operator.noise.to(rows.dtype) ** 2 + rows.abs()
         scaled = torch.where(variance > 0, residual / variance, 0)
         return seen.x_0 + seen.covariance(operator.adjoint(scaled))
