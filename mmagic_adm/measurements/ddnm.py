@@ -44,7 +44,7 @@ class DDNMPlus(Restoration):
     scheduler = SCHEDULER
 
     def mix(self, mixture: Mixture, batch: Batch) -> Tensor:
-        """X at the next level, of the image, its own noise and fresh noise."""
+        """The sample at the next level, of the image, its own noise and fresh noise."""
         operator, (x_0, _, z, there, fresh, kept) = self.given.operator, mixture
         sigma_y, noise = operator.noise.to(x_0.device), there.noise
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmagic_adm.diffusion import NoiseLevel
 from mmagic_adm.guidance.base import Batch, Draw, Form
-from mmagic_adm.measurements.operator import Argument
+from mmagic_adm.measurements.operator import Argument, check_ranges
 from mmagic_adm.measurements.restoration import Restoration, Seen
 from mmagic_adm.registry import MODELS
 
@@ -31,6 +31,7 @@ class DPS(Restoration):
     arguments = (Argument('scale', 0.5, 0.0, 20.0, 'how far each step is pushed'),)
 
     def __init__(self, scale: float = 0.5, **pace: Any) -> None:
+        check_ranges(self, scale=scale)
         super().__init__(scale, **pace)
 
     def image(self, seen: Seen, batch: Batch) -> None:
