@@ -21,24 +21,25 @@ from mmagic_adm.files.pictures import as_images, as_uint8
 from mmagic_adm.measurements import BoxInpainting, Downsampling, measure
 from mmagic_adm.measurements.making import build_method
 
-STEPS, SIGMA_Y = 25, 0.05
+STEPS, SIGMA_Y = '25', 0.05
 SHAPE = (1, 16, 16)
 TASKS = {
     'lower half missing': BoxInpainting(SHAPE, 0.5, 0.0, 0.5, 1.0, sigma_y=SIGMA_Y),
     'half the size': Downsampling(SHAPE, 2, sigma_y=SIGMA_Y),
 }
-JUMPS = dict(jump_length=5, jump_repeats=3)
-# By name: arguments of the method, and changes to the config of its scheduler.
-METHODS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    'MMPS': (dict(type='mmps', iterations=3), {}),
-    'DPS': (dict(type='dps', scale=1.0), {}),
-    'DDNM': (dict(type='ddnm'), {}),
-    'DDNM+': (dict(type='ddnm+'), {}),
-    'PiGDM': (dict(type='pigdm'), {}),
-    'DiffPIR': (dict(type='diffpir'), {}),
-    'TMPD': (dict(type='tmpd'), {}),
+DDIM = dict(type='DDIMScheduler', eta=1.0)
+JUMPS = dict(type='RePaintScheduler', jump_length=5, jump_repeats=3)
+# By name: the method, and its scheduler, if not the one that it was written for.
+METHODS: Mapping[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
+    'MMPS': (dict(type='mmps', iterations=3), DDIM),
+    'DPS': (dict(type='dps', scale=1.5), DDIM),
+    'DDNM': (dict(type='ddnm'), None),
+    'DDNM+': (dict(type='ddnm+'), None),
+    'PiGDM': (dict(type='pigdm'), DDIM),
+    'DiffPIR': (dict(type='diffpir'), DDIM),
+    'TMPD': (dict(type='tmpd'), DDIM),
     'RePaint': (dict(type='repaint'), JUMPS),
-    'TDS, 4 particles': (dict(type='tds', particles=4), {}),
+    'TDS, 4 particles': (dict(type='tds', particles=4), None),
 }
 
 
@@ -47,11 +48,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        'methods', nargs='*', metavar='METHOD', help=f'of {", ".join(METHODS)} (default: all)'
+    )
     parser.add_argument('--count', type=int, default=100, help='scans (default: %(default)s)')
     parser.add_argument('--batch-size', type=int, default=25)
     count, batch = (arguments := parser.parse_args()).count, arguments.batch_size
     torch.set_num_threads(1)
-    # Where a method is for any sampler, it runs under DDPM.
     model = init_model('adm_ddim25_digits-16x16', 'cpu')
     weights = 'bundled://digits-16x16_judge.safetensors'
     judge = PlainClassifierFeatures(dict(type='PlainClassifier'), weights).network
@@ -61,9 +64,10 @@ def main() -> None:
     generators = [torch.Generator().manual_seed(2**40 + i) for i in range(count)]
     known = {name: measure(as_images(truth), each, generators) for name, each in TASKS.items()}
     print(f'| | {" | ".join(f"{task} | judge" for task in TASKS)} | ms an image |')
-    for name, (method, changes) in METHODS.items():
+    for name in arguments.methods or METHODS:
+        method, scheduler = METHODS[name]
         built, cells, begin = build_method(method), [], time.process_time()
-        scheduler = scheduler_for(built, model) or dict(type='DDPMScheduler')
+        scheduler = scheduler or scheduler_for(built, model)
         for measurement in known.values():
             parts = [
                 model.infer(
@@ -72,7 +76,7 @@ def main() -> None:
                     labels=labels[rows],
                     seeds=rows.tolist(),
                     num_inference_steps=STEPS,
-                    scheduler_kwargs={**scheduler, **changes},
+                    scheduler_kwargs=scheduler,
                 )['samples']
                 for rows in torch.arange(count).split(batch)
             ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mmagic_adm.apis.class_names import names_of_classes
@@ -30,6 +31,8 @@ from mmagic_adm.measurements import METHODS, OPERATORS, Measurement, Operator, m
 from mmagic_adm.measurements.making import build_method, build_operator
 from mmagic_adm.models import AblatedDiffusionModel
 
+# Those that need no more than numbers.
+NAMED = [name for name in OPERATORS if name not in ('inpainting', 'kernel-blur')]
 MODEL = 'restore_ddnm100_imagenet-256x256-uncond'
 EXAMPLES = """\
   mmagic-adm restore IMAGE --mask M.png --method ddnm
@@ -51,8 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--mask', help='picture that is white where the image is seen')
     parser.add_argument(
         '--operator',
-        choices=[name for name in OPERATORS if name not in ('inpainting', 'kernel-blur')],
-        help='what was done to the image, where it was not masked',
+        choices=NAMED,
+        metavar='NAME',
+        help=f'what was done to the image, where it was not masked: {", ".join(NAMED)}',
     )
     parser.add_argument(
         '--arguments',
@@ -64,7 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--sigma-y', type=float, default=0.0, help='noise in the image, of range 2 (default: 0)'
     )
-    parser.add_argument('--method', choices=METHODS, help="default: the config's, or mmps")
+    parser.add_argument(
+        '--method',
+        choices=METHODS,
+        metavar='NAME',
+        help=f"of {', '.join(METHODS)} (default: the config's, or mmps)",
+    )
     parser.add_argument('--draws', type=int, default=1, help='times each image is restored')
     parser.add_argument(
         '--measure', action='store_true', help='do to the images first what is then undone'
@@ -78,11 +87,12 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
     if bool(arguments.mask) == bool(arguments.operator):
         raise argparse.ArgumentError(None, 'give one of --mask and --operator')
     files = image_files(arguments.image)
+    pictures = [read_picture(file) for file in files]
     sampler, weights = chosen_sampler(arguments), chosen_weights(arguments)
     config = changed_config(arguments.model, arguments.cfg_options, ('model', 'weights'))
     model = init_model(config, arguments.device, weights, arguments.profile)
     operator = chosen_operator(arguments, model)
-    images = read(files, model)
+    images = as_tensor(pictures, model)
     known = images if arguments.measure else None
     if known is None:
         measurement = Measurement(images, operator)
@@ -126,10 +136,10 @@ def image_files(image: str) -> list[Path]:
     return [path / file for file in list_images(path)] if path.is_dir() else [path]
 
 
-def read(files: Sequence[Path], model: AblatedDiffusionModel) -> Tensor:
-    """The images of files, (N, C, H, W) in [-1, 1], grey or in colour as the model has them."""
+def as_tensor(pictures: Sequence[Image.Image], model: AblatedDiffusionModel) -> Tensor:
+    """Pictures as (N, C, H, W) in [-1, 1], grey or in colour as the model has them."""
     mode: Any = 'L' if model.sample_shape[0] == 1 else 'RGB'
-    pixels = [as_pixels(read_picture(file), mode, file) for file in files]
+    pixels = [as_pixels(picture, mode) for picture in pictures]
     if len({image.shape for image in pixels}) > 1:
         raise ValueError('the images differ in size; restore those of one size at a time')
     return as_images(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.device import get_device
@@ -116,8 +117,8 @@ class LPIPS(PairMetric):
             raise CheckpointError(f'{weights} is no file of LPIPS: it has no {missing[0]}')
         device = get_device()
         self.weights = [state[name].to(device) for name in names]
-        network: nn.Module = load_torchvision('vgg16', vgg)
-        self.layers = freeze(network.features).to(device)  # type: ignore[union-attr,arg-type]
+        network: Any = load_torchvision('vgg16', vgg)
+        self.layers: nn.Module = freeze(network.features).to(device)
         self.prepare = Preprocess()
 
     @torch.no_grad()
@@ -126,7 +127,7 @@ class LPIPS(PairMetric):
         x = torch.cat([images, truth]).to(self.weights[0].device)
         x, total = self.prepare(x.float() / 127.5 - 1), torch.zeros(len(images), device=x.device)
         weights = iter(self.weights)
-        for number, layer in enumerate(self.layers):  # type: ignore[arg-type]
+        for number, layer in enumerate(self.layers.children()):
             x = layer(x)
             if number in LPIPS_LAYERS:
                 ours, theirs = F.normalize(x, dim=1, eps=1e-10).chunk(2)

@@ -68,7 +68,7 @@ def build_operator(
         return PhysicsOperator(shape, spec, **arguments)
     if callable(spec):
         return FunctionOperator(shape, spec, **arguments)
-    config = dict(type=spec) if isinstance(spec, str) else dict(spec)
+    config: dict[str, Any] = dict(type=spec) if isinstance(spec, str) else dict(spec)
     kind = _kind(config.pop('type'), OPERATORS, 'operator')
     if seed is not None and 'seed' in inspect.signature(kind).parameters:
         config.setdefault('seed', seed)

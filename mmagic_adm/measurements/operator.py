@@ -117,28 +117,26 @@ class Operator(nn.Module):
 
     def rows(self, rows: Rows) -> Operator:
         """The operator of some of the samples."""
-        return self._each(lambda buffer: buffer if len(buffer) == 1 else buffer[rows])
+        return self._each(lambda name, own: own if len(own) == 1 else own[rows])
 
     def joined(self, others: Sequence[Operator]) -> Operator:
         """The operator of a batch whose samples have this one and those of its class."""
-        joined = copy.copy(self)
-        joined._buffers = {
-            name: torch.cat([own, *(other.get_buffer(name) for other in others)])
-            for name, own in self._buffers.items()
-        }
-        return joined
+        return self._each(
+            lambda name, own: torch.cat([own, *(other.get_buffer(name) for other in others)])
+        )
 
     def moved(self, device: torch.device) -> Operator:
         """The operator on another device."""
-        return self._each(lambda buffer: buffer.to(device))
+        return self._each(lambda name, buffer: buffer.to(device))
 
     def check(self) -> None:
         """Refuses what leaves nothing to measure; called before any sampling."""
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Operator:
+    def _each(self, change: Callable[[str, Tensor], Tensor]) -> Operator:
         """A copy with every buffer changed."""
         other = copy.copy(self)
-        other._buffers = {name: change(buffer) for name, buffer in self._buffers.items()}
+        buffers = dict(self.named_buffers(recurse=False))
+        other._buffers = {name: change(name, buffer) for name, buffer in buffers.items()}
         return other
 
 
@@ -191,7 +189,7 @@ class Measurement:
                 f'y has shape {_by(y.shape)}; {name} makes (N, {", ".join(map(str, wanted))}) of '
                 f'images of {_by(shape)}'
             )
-        for key, rows in operator._buffers.items():
+        for key, rows in operator.named_buffers(recurse=False):
             if len(rows) not in (1, len(y)):
                 raise ValueError(
                     f'{name} has {len(rows)} rows of {key} and y has {len(y)} measurements; give '
