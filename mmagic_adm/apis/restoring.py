@@ -66,7 +66,7 @@ def restore(
     """
     if draws < 1:
         raise ValueError(f'draws is how many samples to make of each measurement, not {draws}')
-    noise = {} if sigma_y is None else dict(sigma_y=sigma_y)
+    noise: dict[str, Any] = {} if sigma_y is None else dict(sigma_y=sigma_y)
     built = build_operator(operator, model.sample_shape, **noise)
     known = Measurement(built.taken(torch.as_tensor(y).float()), built)
     chosen = build_method(method or model.restoration or 'mmps', **arguments)

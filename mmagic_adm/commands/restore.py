@@ -26,6 +26,7 @@ from mmagic_adm.commands._arguments import (
 )
 from mmagic_adm.commands.sample import make
 from mmagic_adm.evaluation import psnr
+from mmagic_adm.files.npz import read_images
 from mmagic_adm.files.pictures import as_images, as_pixels, as_uint8, list_images, read_picture
 from mmagic_adm.measurements import METHODS, OPERATORS, Measurement, Operator, measure
 from mmagic_adm.measurements.making import build_method, build_operator
@@ -122,12 +123,11 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
         classifier_scale=arguments.guidance_scale,
         **sampler,
     )
-    results: list[object] = list(folder.finish(count, names_of_classes(model.num_classes)))
-    if known is not None:
-        with np.load(results[0]) as arrays:  # type: ignore[call-overload]
-            made = torch.from_numpy(arrays['arr_0']).permute(0, 3, 1, 2)
-        results.append(f'PSNR: {psnr(made, as_uint8(known[each])).mean():.2f}')
-    return results
+    samples, sheet = folder.finish(count, names_of_classes(model.num_classes))
+    if known is None:
+        return samples, sheet
+    made = torch.from_numpy(read_images(samples)[0].copy()).permute(0, 3, 1, 2)
+    return samples, sheet, f'PSNR: {psnr(made, as_uint8(known[each])).mean():.2f}'
 
 
 def image_files(image: str) -> list[Path]:
