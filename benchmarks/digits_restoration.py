@@ -21,7 +21,7 @@ from mmagic_adm.files.pictures import as_images, as_uint8
 from mmagic_adm.measurements import BoxInpainting, Downsampling, measure
 from mmagic_adm.measurements.making import build_method
 
-STEPS, SIGMA_Y = '25', 0.05
+STEPS, SIGMA_Y = 25, 0.05
 SHAPE = (1, 16, 16)
 TASKS = {
     'lower half missing': BoxInpainting(SHAPE, 0.5, 0.0, 0.5, 1.0, sigma_y=SIGMA_Y),
@@ -35,7 +35,7 @@ METHODS: Mapping[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     'DPS': (dict(type='dps', scale=1.5), DDIM),
     'DDNM': (dict(type='ddnm'), None),
     'DDNM+': (dict(type='ddnm+'), None),
-    'PiGDM': (dict(type='pigdm'), DDIM),
+    'PiGDM': (dict(type='pigdm'), dict(type='DDPMScheduler')),
     'DiffPIR': (dict(type='diffpir'), DDIM),
     'TMPD': (dict(type='tmpd'), DDIM),
     'RePaint': (dict(type='repaint'), JUMPS),
@@ -75,7 +75,8 @@ def main() -> None:
                     restoration=built,
                     labels=labels[rows],
                     seeds=rows.tolist(),
-                    num_inference_steps=STEPS,
+                    # From the noisiest timestep on, where DDIM leaves some out.
+                    num_inference_steps=str(STEPS) if scheduler is DDIM else STEPS,
                     scheduler_kwargs=scheduler,
                 )['samples']
                 for rows in torch.arange(count).split(batch)

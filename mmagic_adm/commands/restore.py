@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmagic_adm.apis.class_names import names_of_classes
-from mmagic_adm.apis.models import changed_config, init_model
+from mmagic_adm.apis.models import changed_config, init_model, model_config
 from mmagic_adm.apis.restoring import scheduler_for
 from mmagic_adm.apis.sample_folder import SampleFolder
 from mmagic_adm.apis.sampling import labels_of_each
@@ -22,10 +23,14 @@ from mmagic_adm.commands._arguments import (
     add_sampling_arguments,
     chosen_sampler,
     chosen_weights,
+    guidance_scale,
     sample_settings,
 )
 from mmagic_adm.commands.sample import make
+from mmagic_adm.diffusion.randomness import check_seeds
+from mmagic_adm.engine.run_folder import made_from
 from mmagic_adm.evaluation import psnr
+from mmagic_adm.files.alone import claimed
 from mmagic_adm.files.npz import read_images
 from mmagic_adm.files.pictures import as_images, as_pixels, as_uint8, list_images, read_picture
 from mmagic_adm.measurements import METHODS, OPERATORS, Measurement, Operator, measure
@@ -79,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--measure', action='store_true', help='do to the images first what is then undone'
     )
-    parser.add_argument('--guidance-scale', type=float, help="default: the config's")
+    parser.add_argument('--guidance-scale', type=guidance_scale, help="default: the config's")
     add_profile_argument(parser, 'exact')
 
 
@@ -109,21 +114,25 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
     count = len(files) * arguments.draws
     each = torch.arange(count) // arguments.draws
 
-    settings = sample_settings(arguments) | dict(files=[str(file) for file in files])
-    folder = SampleFolder(arguments.out or 'outputs/restored', settings, arguments.overwrite)
-    make(
-        model,
-        folder,
-        folder.missing(count),
-        seed=arguments.seed,
-        labels=[None] if wanted is None else [wanted[i] for i in each],
-        rows=dict(measurement=measurement[each]),
-        restoration=method,
-        batch_size=arguments.batch_size,
-        classifier_scale=arguments.guidance_scale,
-        **sampler,
-    )
-    samples, sheet = folder.finish(count, names_of_classes(model.num_classes))
+    check_seeds(arguments.seed, count)
+    follows_from = sample_settings(arguments, 'image', 'mask') | dict(measured=digest(measurement))
+    settings = made_from(model, model_config(config, weights), **follows_from)
+    out = Path(arguments.out or 'outputs/restored')
+    with claimed(out):
+        folder = SampleFolder(out, settings, arguments.overwrite)
+        make(
+            model,
+            folder,
+            folder.missing(count),
+            seed=arguments.seed,
+            labels=[None] if wanted is None else [wanted[i] for i in each],
+            rows=dict(measurement=measurement[each]),
+            restoration=method,
+            batch_size=arguments.batch_size,
+            classifier_scale=arguments.guidance_scale,
+            **sampler,
+        )
+        samples, sheet = folder.finish(count, names_of_classes(model.num_classes))
     if known is None:
         return samples, sheet
     made = torch.from_numpy(read_images(samples)[0].copy()).permute(0, 3, 1, 2)
@@ -161,6 +170,14 @@ def chosen_operator(arguments: argparse.Namespace, model: AblatedDiffusionModel)
             ) from None
     noise = dict(sigma_y=arguments.sigma_y) if arguments.sigma_y else {}
     return build_operator(config, model.sample_shape, **noise)
+
+
+def digest(measurement: Measurement) -> str:
+    """Tells a measurement from any other."""
+    known = hashlib.sha256(measurement.y.contiguous().numpy().data)
+    for _, buffer in measurement.operator.named_buffers():
+        known.update(buffer.contiguous().numpy().data)
+    return known.hexdigest()
 
 
 def _listed() -> str:
