@@ -20,13 +20,23 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from mmagic_adm.apis import init_model, interpolate_seeds, reconstruct, sample, vary
+from mmagic_adm.apis import init_model, interpolate_seeds, reconstruct, restore, sample, vary
 from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.evaluation import PlainClassifierFeatures
-from mmagic_adm.files.pictures import as_pictures
+from mmagic_adm.files.download import fetch
+from mmagic_adm.files.npz import read_images
+from mmagic_adm.files.pictures import as_images, as_pictures
 from mmagic_adm.guidance import Guidance
 from mmagic_adm.guidance.assembly import build_guidance
+from mmagic_adm.measurements import (
+    METHODS,
+    BoxInpainting,
+    Downsampling,
+    build_method,
+    measure,
+)
 from mmagic_adm.models import AblatedDiffusionModel
 
 FOLDER = Path(__file__).parent / 'images'
@@ -271,6 +281,40 @@ def table(rows: Mapping[str, Tensor], columns: Sequence[str] = ()) -> Image.Imag
     return sheet
 
 
+def restoration() -> Image.Image:
+    """Scans, what is known of them, and what each method makes of that."""
+    model = init_model('adm_ddim25_digits-16x16', device='cpu')
+    pixels, classes = read_images(fetch('bundled://digits-16x16_held-out.npz'))
+    places = [int((classes == digit).argmax()) for digit in (2, 3, 5, 6, 8)]
+    truth = as_images(torch.from_numpy(pixels[places, :, :, :1].copy()).permute(0, 3, 1, 2))
+    tasks = [
+        BoxInpainting(model.sample_shape, 0.5, 0.0, 0.5, 1.0, sigma_y=0.05),
+        Downsampling(model.sample_shape, 2, sigma_y=0.05),
+    ]
+    known = [measure(truth, task, torch.Generator().manual_seed(0)) for task in tasks]
+    measured = [torch.where(tasks[0].mask > 0, known[0].y.float(), 0.5), known[1].y]
+    rows = {
+        'the scans': torch.cat([truth, truth]),
+        'measured': torch.cat([measured[0], F.interpolate(measured[1], scale_factor=2)]),
+    }
+    jumps = dict(type='RePaintScheduler', jump_length=5, jump_repeats=3)
+    for name, kind in METHODS.items():
+        scheduler = jumps if name == 'repaint' else kind.scheduler or dict(type='DDPMScheduler')
+        method = build_method(name, **FIGURE_ARGUMENTS.get(name, {}))
+        made = [
+            restore(
+                model, each.y, each.operator, method, labels=classes[places].tolist(),
+                seed=0, steps=25, scheduler=dict(scheduler),
+            )['samples']
+            for each in known
+        ]  # fmt: skip
+        rows[kind.__name__] = torch.cat(made)
+    return table(rows)
+
+
+# What differs from the methods' defaults.
+FIGURE_ARGUMENTS: Mapping[str, dict[str, Any]] = dict(dps=dict(scale=1.0), tds=dict(particles=4))
+
 FIGURES: Mapping[str, Callable[[], Image.Image]] = dict(
     guidance=guidance,
     scales=scales,
@@ -278,6 +322,7 @@ FIGURES: Mapping[str, Callable[[], Image.Image]] = dict(
     trajectory=trajectory,
     editing=editing,
     symmetry=symmetry,
+    restoration=restoration,
     sweep=sweep,
 )
 

@@ -63,6 +63,7 @@ MODELS = _child(
     'mmagic_adm.networks',
     'mmagic_adm.denoisers',
     'mmagic_adm.guidance',
+    'mmagic_adm.measurements',
     'mmagic_adm.models',
     'mmagic_adm.evaluation',
     'mmagic_adm.compat.mmagic_names',

@@ -12,6 +12,7 @@ from mmagic_adm.apis.editing import (
 )
 from mmagic_adm.apis.launch import launch_demo
 from mmagic_adm.apis.models import init_model
+from mmagic_adm.apis.restoring import restore
 from mmagic_adm.apis.sampling import sample
 from mmagic_adm.configs import list_models
 
@@ -27,6 +28,7 @@ __all__ = [
     'launch_demo',
     'list_models',
     'reconstruct',
+    'restore',
     'sample',
     'vary',
 ]

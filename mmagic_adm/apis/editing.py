@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mmagic_adm.apis.sampling import LabelSpec, resolve_labels
+from mmagic_adm.apis.sampling import LabelSpec, labels_of_each
 from mmagic_adm.denoisers import FiniteWatch, PreconditionedNetwork
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.batch import Seeds
@@ -62,7 +62,7 @@ def encode(
                 f'this model is conditional on {model.num_classes} classes: say which the images '
                 'are of'
             )
-        numbers = _labels(model, labels, len(images))
+        numbers = labels_of_each(model, labels, len(images))
         inputs['labels'] = torch.tensor(numbers, device=model.device)
     with evaluating(model):
         noise = scheduler.to_noise(model.denoiser(scheduler, watch=watch, **inputs), images)
@@ -79,7 +79,7 @@ def decode(
     """Images from noise, by the way that :func:`encode` came; arguments as there."""
     result = model.infer(
         init_image=noise,
-        labels=_labels(model, labels, len(noise)),
+        labels=labels_of_each(model, labels, len(noise)),
         num_inference_steps=steps,
         scheduler_kwargs=_ode(model),
         classifier_scale=0.0,
@@ -141,10 +141,10 @@ def interpolate_seeds(
         labels: One class for all; None draws the first seed's.
         **infer_kwargs: Other arguments of ``infer``. The scheduler should add no noise.
     """
-    ends, noise = model.start_of([first, second], _labels(model, labels, 2))
+    ends, noise = model.start_of([first, second], labels_of_each(model, labels, 2))
     if labels is None and ends.labels is not None:
         labels = int(ends.labels[0])
-    row, resolved = _arc(noise[0], noise[1], count), _labels(model, labels, count)
+    row, resolved = _arc(noise[0], noise[1], count), labels_of_each(model, labels, count)
     return model.infer(init_image=row, labels=resolved, seeds=first, **infer_kwargs)['samples']
 
 
@@ -176,7 +176,7 @@ def vary(
     total = len(scheduler.levels)
     result = model.infer(
         start_image=images,
-        labels=_labels(model, labels, len(images)),
+        labels=labels_of_each(model, labels, len(images)),
         seeds=seeds,
         num_inference_steps=spec,
         skip_steps=total - max(1, round(strength * total)),
@@ -213,13 +213,3 @@ def _arc(first: Tensor, second: Tensor, count: int) -> Tensor:
     return (torch.sin((1 - weights) * angle) * first + torch.sin(weights * angle) * second) / (
         torch.sin(angle)
     )
-
-
-def _labels(model: AblatedDiffusionModel, labels: LabelSpec, count: int) -> list | None:
-    """Labels as ``infer`` takes them: one for each, or None."""
-    if labels is None:
-        return None
-    numbers = resolve_labels(model, labels)
-    if len(numbers) not in (1, count):
-        raise ValueError(f'{len(numbers)} labels were given for {count} images')
-    return numbers * count if len(numbers) == 1 else numbers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -53,6 +53,18 @@ def resolve_labels(model: AblatedDiffusionModel, labels: LabelSpec) -> list[int 
     return numbers
 
 
+def labels_of_each(
+    model: AblatedDiffusionModel, labels: LabelSpec, count: int
+) -> list[int | None] | None:
+    """A label for each of so many images, from one for all or one for each; None where none is."""
+    if labels is None:
+        return None
+    numbers = resolve_labels(model, labels)
+    if len(numbers) not in (1, count):
+        raise ValueError(f'{len(numbers)} labels were given for {count} images')
+    return numbers * count if len(numbers) == 1 else numbers
+
+
 def sample_in_batches(
     model: AblatedDiffusionModel,
     indices: Sequence[int],
@@ -60,7 +72,7 @@ def sample_in_batches(
     seed: int,
     labels: Sequence[int | None] = (None,),
     batch_size: int = 8,
-    low_res: Tensor | None = None,
+    rows: Mapping[str, Any] | None = None,
     notice: Notice = print_log,
     **infer_kwargs: Any,
 ) -> Iterator[tuple[Sequence[int], dict[str, Any]]]:
@@ -74,7 +86,8 @@ def sample_in_batches(
         seed: Seed of sample 0.
         labels: Numbers of classes, or None for one drawn by the sample's own seed.
         batch_size: Samples at a time. A batch that does not fit into memory is halved.
-        low_res: For an upsampling model, small images; the i-th belongs to sample i.
+        rows: Arguments of ``infer`` of which the i-th row belongs to sample i: small images for an
+            upsampling model, ``low_res``, or a ``measurement``.
         notice: Called with a line when that happens.
         **infer_kwargs: Other arguments of ``infer``.
 
@@ -89,10 +102,9 @@ def sample_in_batches(
     while remaining:
         batch, retry = remaining[:batch_size], False
         chosen = None if model.num_classes is None else [labels[i % len(labels)] for i in batch]
-        if low_res is not None:
-            infer_kwargs['low_res'] = low_res[batch]
+        own = {name: value[batch] for name, value in (rows or {}).items()} | infer_kwargs
         try:
-            result = model.infer(seeds=[seed + i for i in batch], labels=chosen, **infer_kwargs)
+            result = model.infer(seeds=[seed + i for i in batch], labels=chosen, **own)
         except RuntimeError as error:
             if not is_out_of_memory(error) or len(batch) == 1:
                 raise

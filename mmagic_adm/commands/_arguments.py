@@ -27,9 +27,15 @@ RUN_PARTS = frozenset(
 """What MMEngine's runners read of their config."""
 
 
-def add_sampling_arguments(parser: argparse.ArgumentParser, batch_size: int, out: str) -> None:
-    """The arguments of a command that samples into a folder."""
-    parser.add_argument('model', help='name of a config, or path of a config file')
+def add_sampling_arguments(
+    parser: argparse.ArgumentParser, batch_size: int, out: str, model: str | None = None
+) -> None:
+    """The arguments of a command that samples into a folder, with or without a default model."""
+    about = 'name of a config, or path of a config file'
+    if model is None:
+        parser.add_argument('model', help=about)
+    else:
+        parser.add_argument('--model', default=model, help=f'{about} (default: %(default)s)')
     parser.add_argument('--checkpoint', help='weights of the model: name, path or URL')
     parser.add_argument('--classifier-checkpoint', help='weights of its classifier, the same')
     parser.add_argument('--labels', help='classes by number or name, with commas between')

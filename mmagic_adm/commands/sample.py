@@ -102,7 +102,7 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
             folder.missing(count),
             seed=arguments.seed,
             labels=labels,
-            low_res=None if small is None else small.images,
+            rows=None if small is None else dict(low_res=small.images),
             batch_size=arguments.batch_size,
             classifier_scale=arguments.guidance_scale,
             return_trajectory=arguments.trajectory,

@@ -259,4 +259,4 @@ class EditDDPMScheduler(MMagicMembers, DDPMScheduler):
         sigma = p.variance.sqrt() if index > 0 else torch.zeros_like(x_t)
         moment = Moment(x_t, self.full_process.level(index), p.pred_x0)
         share = self.full_process.image_share(index, x_t)
-        return StochasticStep(moment, p.mean, p.variance, sigma, sigma * draw(x_t), share)
+        return StochasticStep(moment, p.mean, p.variance, sigma, sigma * draw(x_t), share, draw)

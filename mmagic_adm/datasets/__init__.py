@@ -3,6 +3,7 @@
 from mmagic_adm.datasets.digits import EnlargeScan, HandwrittenDigits
 from mmagic_adm.datasets.emoji import DrawEmoji, Emoji
 from mmagic_adm.datasets.images import LSUN, ImageFolder, NpzImages
+from mmagic_adm.datasets.measured import MeasuredImages
 from mmagic_adm.datasets.real_and_made import RealAndMade
 from mmagic_adm.datasets.sample_specs import SampleSpecs
 from mmagic_adm.datasets.stream import StreamSampler, TrainingStream, check_labels
@@ -25,6 +26,7 @@ __all__ = [
     'EnlargeScan',
     'HandwrittenDigits',
     'ImageFolder',
+    'MeasuredImages',
     'NpzImages',
     'PackTrainingImage',
     'RandomAffine',

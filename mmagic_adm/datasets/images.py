@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from mmagic_adm.compat.environment import require
+from mmagic_adm.files.download import fetch
 from mmagic_adm.files.npz import read_images
 from mmagic_adm.files.pictures import list_images
 from mmagic_adm.registry import DATASETS
@@ -88,14 +89,14 @@ class NpzImages(BaseDataset):
     """Images of one size: ``arr_0``, (N, H, W, C) uint8, and optionally ``arr_1``, their labels.
 
     Args:
-        ann_file: The file.
+        ann_file: The file, or its URL.
         pipeline: Transforms.
         **kwargs: Further arguments of MMEngine's BaseDataset.
     """
 
     def __init__(self, ann_file: str, pipeline: Sequence = (), **kwargs: Any) -> None:
         self.images: NDArray[np.uint8]
-        super().__init__(ann_file=ann_file, pipeline=list(pipeline), **kwargs)
+        super().__init__(ann_file=str(fetch(ann_file)), pipeline=list(pipeline), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """One entry an image: ``number``, ``gt_path`` to speak of it by, and ``gt_label``."""

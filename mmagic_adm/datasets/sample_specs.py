@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -55,6 +55,11 @@ class SampleSpecs(Dataset):
     def metainfo(self) -> dict[str, Any]:
         """What metrics are told of the samples beforehand."""
         return dict(num_samples=self.num_samples, start=self.start)
+
+    @property
+    def made_from(self) -> Mapping[str, Any]:
+        """All that sample i follows from, but for i."""
+        return dict(seed=self.seed, labels=self._labels)
 
     def __len__(self) -> int:
         return self.num_samples

@@ -26,6 +26,7 @@ class FiniteWatch:
     def __call__(self, output: Tensor, level_name: str) -> None:
         """Takes note of an output, and judges the one before it; on a CPU, this one."""
         self._calls += 1
+        output = output.detach()  # or a graph would live until the next call
         noted = _sum(output), output, f'{level_name} (call {self._calls})'
         pending, self._pending = self._pending, noted
         _judge(pending)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from mmagic_adm.diffusion.noise_level import NoiseLevel
+
 
 @dataclass(frozen=True)
 class LearnedVariance:
@@ -30,16 +32,32 @@ class Prediction:
         eps: The noise, as the network itself has it: not changed when the image is clipped.
         variance: What the network says about the variance of a step back, where it learned one.
         previous: x_{t-1}, where that is what the network predicts.
+        uncorrected: What was predicted before a measurement corrected it, where one did.
     """
 
     x_0: Tensor
     eps: Tensor
     variance: LearnedVariance | None = None
     previous: Tensor | None = None
+    uncorrected: Prediction | None = None
 
     def clipped(self) -> Prediction:
         """The same with the image kept within [-1, 1]."""
         return replace(self, x_0=self.x_0.clamp(-1, 1))
+
+    def corrected(self, x_0: Tensor, x_t: Tensor, level: NoiseLevel) -> Prediction:
+        """Another image in x_t, with the noise that is left beside it."""
+        return Prediction(x_0, level.eps(x_t, x_0), self.variance, uncorrected=self)
+
+    def detached(self) -> Prediction:
+        """The same without the graph it came by."""
+        variance, previous = self.variance, self.previous
+        return Prediction(
+            self.x_0.detach(),
+            self.eps.detach(),
+            variance and replace(variance, output=variance.output.detach()),
+            None if previous is None else previous.detach(),
+        )
 
     def split(self, count: int) -> tuple[Prediction, Prediction]:
         """The predictions of the first so many samples, and of the others."""

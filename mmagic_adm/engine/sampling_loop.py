@@ -30,9 +30,6 @@ from mmagic_adm.engine.sample_shards import SampleShards, Shard, batch_name
 from mmagic_adm.files.archives import is_sound
 from mmagic_adm.registry import LOOPS
 
-# What a dataset of samples may differ in, with every sample being the same.
-EXTENT = ('num_samples', 'start')
-
 
 @LOOPS.register_module()
 class SamplingLoop(TestLoop):
@@ -140,9 +137,8 @@ class SamplingLoop(TestLoop):
         self._progress.update(min(made, len(self.dataset) - self._progress.n))
 
     def _claim(self) -> None:
-        dataset = {key: value for key, value in vars(self.dataset).items() if key not in EXTENT}
         model, config = self.runner.model, self.runner.cfg.model.to_dict()
-        follows_from = dict(dataset=dataset, sample_kwargs=self.sample_kwargs)
+        follows_from = dict(dataset=self.dataset.made_from, sample_kwargs=self.sample_kwargs)
         self.shards.claim(made_from(model, config, **follows_from), self.resume)
 
     def _take_up_stored(self) -> set[int]:

@@ -7,6 +7,7 @@ from mmagic_adm.evaluation.extractors import (
     TorchvisionFeatures,
 )
 from mmagic_adm.evaluation.features import FeatureExtractor
+from mmagic_adm.evaluation.fidelity import LPIPS, Fidelity, psnr, ssim
 from mmagic_adm.evaluation.figures import SampleEvaluator, evaluate
 from mmagic_adm.evaluation.frechet import RunningStatistics, frechet_distance
 from mmagic_adm.evaluation.image_sets import open_images
@@ -25,10 +26,12 @@ from mmagic_adm.evaluation.score import inception_score
 from mmagic_adm.files.npz import write_batch
 
 __all__ = [
+    'LPIPS',
     'BitsPerDim',
     'ClassifierAccuracy',
     'ClassifierFeatures',
     'FeatureExtractor',
+    'Fidelity',
     'FrechetInceptionDistance',
     'InceptionFeatures',
     'InceptionScore',
@@ -45,5 +48,7 @@ __all__ = [
     'inception_score',
     'open_images',
     'precision_recall',
+    'psnr',
+    'ssim',
     'write_batch',
 ]

@@ -1,6 +1,16 @@
 """Guidance: around the denoiser, as a gradient, or as a rule that settles a step."""
 
-from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Moment, Path, StochasticStep
+from mmagic_adm.guidance.base import (
+    Batch,
+    Draw,
+    Form,
+    Guidance,
+    Guide,
+    Mixture,
+    Moment,
+    Path,
+    StochasticStep,
+)
 from mmagic_adm.guidance.classifier import ClassifierGuidance
 from mmagic_adm.guidance.classifier_free import ClassifierFreeGuidance
 from mmagic_adm.guidance.combination import SumGuidance
@@ -19,11 +29,13 @@ __all__ = [
     'ClassifierFreeGuidance',
     'ClassifierGuidance',
     'DiscriminatorGuidance',
+    'Draw',
     'Form',
     'Gradient',
     'GradientSource',
     'Guidance',
     'Guide',
+    'Mixture',
     'Moment',
     'OffTheShelfGuidance',
     'Path',

@@ -1,7 +1,7 @@
-"""What guidance is, in three forms, and what it is given: a batch, and a moment of its walk.
+"""What guidance is, in its forms, and what it is given: a batch, and a moment of its walk.
 
 It wraps the denoiser; or it has a gradient, which schedulers mix in by ADM's algorithms 1 and 2; or
-it settles a step by itself. Each is one method, which is told of the batch.
+it has a hand in a step by itself. Each is one method, which is told of the batch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from mmagic_adm.diffusion.tables import Coefficient
 from mmagic_adm.guidance.pace import Pace
 
 Scale = float | Sequence[float] | Tensor
+Draw = Callable[[Tensor], Tensor]
+"""Gives standard normal noise for samples like these, from each sample's own generator."""
 
 
 def as_scales(scale: Scale) -> Tensor:
@@ -48,9 +50,16 @@ class Form(Enum):
     """Where guidance acts."""
 
     DENOISER = 'wraps the denoiser'
+    IMAGE = 'corrects the predicted image'
     GRADIENT = 'is a gradient'
     STEP = 'settles a stochastic step'
     SAMPLE = 'pushes the sample before the denoiser sees it'
+    LANDING = 'moves the sample where a step has led'
+    MIXTURE = 'mixes image and noise of a step'
+
+
+# Any scheduler will do for what acts outside its steps.
+OUTSIDE_STEPS = frozenset({Form.DENOISER, Form.IMAGE})
 
 
 class Guided(Protocol):
@@ -137,6 +146,25 @@ class StochasticStep(NamedTuple):
     """The fresh noise, with its standard deviation; zero in the last step."""
     image_share: Coefficient
     """The factor on the image in the mean."""
+    draw: Draw
+    """Gives more noise."""
+
+
+class Mixture(NamedTuple):
+    """The parts of a step to another level: an image, the noise in x_t, and fresh noise."""
+
+    x_0: Tensor
+    eps: Tensor
+    z: Tensor
+    there: NoiseLevel
+    fresh: float
+    """The factor on fresh noise."""
+    kept: float
+    """The factor on the noise in x_t."""
+
+    def plain(self) -> Tensor:
+        """The sample at that level."""
+        return self.there.signal * self.x_0 + self.kept * self.eps + self.fresh * self.z
 
 
 class Guidance(nn.Module):
@@ -201,6 +229,10 @@ class Guidance(nn.Module):
         """A denoiser around another; by default the other."""
         return denoiser
 
+    def correct(self, denoiser: Denoiser, batch: Batch) -> Denoiser:
+        """The same around the denoiser whose images are clipped, if they are to be."""
+        return denoiser
+
     def push(self, moment: Moment, weight: Tensor | float, batch: Batch) -> Tensor:
         """The gradient of a log-probability at x_t, times the scale and a weight.
 
@@ -213,13 +245,32 @@ class Guidance(nn.Module):
 
     def shift_eps(self, moment: Moment, eps: Tensor, batch: Batch) -> Tensor:
         """The noise in x_t under guidance (ADM, algorithm 2)."""
+        if Form.GRADIENT not in self.forms:
+            return eps
         # eps ← eps - √(1 - ᾱ) ∇ log p
         return eps - self.push(moment, moment.level.unit().noise, batch)
 
     def settle(self, step: StochasticStep, batch: Batch) -> Tensor:
         """x_{t-1} of a stochastic step under guidance (ADM, algorithm 1)."""
+        if Form.GRADIENT not in self.forms:
+            return step.mean + step.noise
         # μ ← μ + s Σ ∇ log p
         return step.mean + self.push(step.moment, step.weight, batch) + step.noise
+
+    def mix(self, mixture: Mixture, batch: Batch) -> Tensor:
+        """The sample that the parts of a step make."""
+        return mixture.plain()
+
+    def land(self, x: Tensor, level: NoiseLevel, draw: Draw, batch: Batch) -> Tensor:
+        """The sample to go on with, of the one that a step led to.
+
+        Args:
+            x: Where it led.
+            level: How noisy that is.
+            draw: Gives noise.
+            batch: The samples.
+        """
+        return x
 
     def push_sample(
         self, x: Tensor, x_hat: Tensor, level: NoiseLevel, step: int, num_steps: int, batch: Batch
@@ -247,7 +298,7 @@ class Guidance(nn.Module):
             ValueError: The message names both.
         """
         name = type(self).__name__
-        for form in self.forms - scheduler.guided_by - {Form.DENOISER}:
+        for form in self.forms - scheduler.guided_by - OUTSIDE_STEPS:
             raise ValueError(
                 f'{name} {form.value}, which {type(scheduler).__name__} has no place for; it takes '
                 f'guidance that {" or ".join(sorted(other.value for other in scheduler.guided_by))}'
@@ -288,12 +339,16 @@ class Guide:
 
     @property
     def in_step(self) -> Guide | None:
-        """This, where it does more than to wrap the denoiser."""
-        return self if self.forms - {Form.DENOISER} else None
+        """This, where it acts in steps."""
+        return self if self.forms - OUTSIDE_STEPS else None
 
     def wrap(self, denoiser: Denoiser) -> Denoiser:
         """See :meth:`Guidance.wrap`."""
         return self.guidance.wrap(denoiser, self.batch)
+
+    def correct(self, denoiser: Denoiser) -> Denoiser:
+        """See :meth:`Guidance.correct`."""
+        return self.guidance.correct(denoiser, self.batch)
 
     def push(self, moment: Moment, weight: Tensor | float = 1.0) -> Tensor:
         """See :meth:`Guidance.push`."""
@@ -306,6 +361,14 @@ class Guide:
     def settle(self, step: StochasticStep) -> Tensor:
         """See :meth:`Guidance.settle`."""
         return self.guidance.settle(step, self.batch)
+
+    def mix(self, mixture: Mixture) -> Tensor:
+        """See :meth:`Guidance.mix`."""
+        return self.guidance.mix(mixture, self.batch)
+
+    def land(self, x: Tensor, level: NoiseLevel, draw: Draw) -> Tensor:
+        """See :meth:`Guidance.land`."""
+        return self.guidance.land(x, level, draw, self.batch)
 
     def push_sample(
         self, x: Tensor, x_hat: Tensor, level: NoiseLevel, step: int, num_steps: int

@@ -10,15 +10,19 @@ from torch import Tensor, nn
 
 from mmagic_adm.arguments import finite
 from mmagic_adm.denoisers import Denoiser
+from mmagic_adm.diffusion import NoiseLevel
 from mmagic_adm.guidance.base import (
     Batch,
+    Draw,
     Form,
     Guidance,
     Guide,
     Guided,
+    Mixture,
     Moment,
     Path,
     Scale,
+    StochasticStep,
     as_scales,
 )
 from mmagic_adm.guidance.source import Gradient, as_guidance
@@ -29,7 +33,8 @@ from mmagic_adm.registry import MODELS
 class SumGuidance(Guidance):
     """A weighted sum of guidances.
 
-    Their gradients are added; one of them may be classifier-free, and acts beside the rest.
+    Their gradients are added; one of them may be classifier-free, another correct images, and both
+    act beside the rest.
 
     Args:
         sources: Configs, guidances, or functions ``(x_t, t, pred_x0) -> gradient``.
@@ -51,9 +56,9 @@ class SumGuidance(Guidance):
         self.weights = [1.0] * len(parts) if weights is None else list(weights)
         _check(parts, self.weights)
         self.forms = frozenset().union(*(part.forms for part in parts))
-        if Form.DENOISER in self.forms and not self.pace.is_even:
+        if self.forms - {Form.GRADIENT} and not self.pace.is_even:
             raise ValueError(
-                'part of this SumGuidance wraps the denoiser and does not act in the step: give '
+                'part of this SumGuidance is no gradient, which is all that its pace is for: give '
                 'interval, every and schedule to its sources instead'
             )
 
@@ -91,6 +96,12 @@ class SumGuidance(Guidance):
             denoiser = part.wrap(denoiser)
         return denoiser
 
+    def correct(self, denoiser: Denoiser, batch: Batch) -> Denoiser:
+        """The denoiser with what the part that corrects images puts around it."""
+        for part in batch.parts:
+            denoiser = part.correct(denoiser)
+        return denoiser
+
     def push(self, moment: Moment, weight: Tensor | float, batch: Batch) -> Tensor:
         """The sum of the pushes."""
         factor = batch.factor(moment.level)
@@ -101,6 +112,29 @@ class SumGuidance(Guidance):
             if Form.GRADIENT in part.forms:
                 total = total + part.push(moment, weight)
         return factor * total
+
+    def settle(self, step: StochasticStep, batch: Batch) -> Tensor:
+        """What the part that settles steps says, or else the default."""
+        rule = _part(Form.STEP, batch)
+        return super().settle(step, batch) if rule is None else rule.settle(step)
+
+    def mix(self, mixture: Mixture, batch: Batch) -> Tensor:
+        """What the part that mixes steps says, or else the default."""
+        mixing = _part(Form.MIXTURE, batch)
+        return mixture.plain() if mixing is None else mixing.mix(mixture)
+
+    def land(self, x: Tensor, level: NoiseLevel, draw: Draw, batch: Batch) -> Tensor:
+        """The sample moved by every part."""
+        for part in batch.parts:
+            x = part.land(x, level, draw)
+        return x
+
+    def push_sample(
+        self, x: Tensor, x_hat: Tensor, level: NoiseLevel, step: int, num_steps: int, batch: Batch
+    ) -> Tensor:
+        """The sample pushed by the part that does."""
+        pushing = _part(Form.SAMPLE, batch)
+        return x_hat if pushing is None else pushing.push_sample(x, x_hat, level, step, num_steps)
 
     def check_fits(self, network: Any, scheduler: Guided) -> None:
         """Refuses a network or scheduler that any source is not defined for."""
@@ -117,16 +151,34 @@ def _check(parts: Sequence[Guidance], weights: Sequence[float]) -> None:
         )
     for weight in weights:
         finite(weight, 'a weight of SumGuidance is a finite number')
-    for part in parts:
-        if not part.forms & {Form.GRADIENT, Form.DENOISER}:
+    rules = [type(part).__name__ for part in parts if part.forms & {Form.STEP, Form.SAMPLE}]
+    pushing = [type(part).__name__ for part in parts if Form.GRADIENT in part.forms]
+    restores = any(part.forms & {Form.IMAGE, Form.LANDING, Form.MIXTURE} for part in parts)
+    if rules and (pushing or not restores):
+        raise ValueError(
+            f'SumGuidance adds up sources{" such as " + pushing[0] if pushing else ""}, and '
+            f'{rules[0]} is a rule; if it takes a source, give it the sum'
+        )
+    for form in set(Form) - {Form.GRADIENT}:
+        acting = [type(part).__name__ for part in parts if form in part.forms]
+        if len(acting) > 1:
             raise ValueError(
-                f'SumGuidance adds up sources, and {type(part).__name__} is a rule; turn them '
-                'round: give the sum to the rule as its source'
+                f'{" and ".join(acting)} are both guidance that {form.value}; take one'
             )
-    changing = [type(part).__name__ for part in parts if Form.DENOISER in part.forms]
-    if len(changing) > 1:
-        raise ValueError(f'{" and ".join(changing)} both wrap the denoiser; take one')
     classes = {part.num_classes: type(part).__name__ for part in parts if part.num_classes}
     if len(classes) > 1:
         told = ', '.join(f'{count} ({name})' for count, name in classes.items())
         raise ValueError(f'the sources of SumGuidance tell different numbers of classes: {told}')
+
+
+def together(guides: Sequence[Guide | None], path: Path) -> Guide | None:
+    """Guidance that was bound by itself, as one; None where there is none."""
+    there = tuple(guide for guide in guides if guide is not None)
+    if len(there) < 2:
+        return there[0] if there else None
+    return Guide(SumGuidance([guide.guidance for guide in there]), Batch(path, parts=there))
+
+
+def _part(form: Form, batch: Batch) -> Guide | None:
+    """The part that acts in a form, of those of which there is one at most."""
+    return next((part for part in batch.parts if form in part.forms), None)

@@ -26,6 +26,9 @@ from mmagic_adm.guidance import Guidance, Guide, Path
 from mmagic_adm.guidance.assembly import build_guidance
 from mmagic_adm.guidance.base import Scale, as_scales
 from mmagic_adm.guidance.classifier import freeze
+from mmagic_adm.guidance.combination import SumGuidance, together
+from mmagic_adm.measurements import Measurement, Restoration, build_method
+from mmagic_adm.measurements.making import MethodSpec
 from mmagic_adm.models.batch import (
     Labels,
     SampleBatch,
@@ -74,6 +77,8 @@ class AblatedDiffusionModel(ProfiledModel):
         classifier: Config of a noise-aware classifier to guide with, or the classifier.
         classifier_scale: Scale of its guidance; None is 1.
         guidance: Config of another guidance, which may use the classifier too.
+        restoration: Config of the method by which ``infer`` restores what it is given a
+            measurement of, or the method.
         num_inference_steps: Steps that ``infer`` takes where it is not told: a number, or a spec
             of the scheduler's. None takes every step of the training process.
         redraw_labels: Whether samples are of no class in particular, although the network wants
@@ -104,6 +109,7 @@ class AblatedDiffusionModel(ProfiledModel):
         classifier: dict | nn.Module | None = None,
         classifier_scale: float | None = None,
         guidance: dict | Guidance | None = None,
+        restoration: MethodSpec | None = None,
         num_inference_steps: int | str | None = None,
         redraw_labels: bool = False,
         loss_type: str | None = None,
@@ -145,6 +151,7 @@ class AblatedDiffusionModel(ProfiledModel):
         given = 1.0 if classifier_scale is None else classifier_scale
         self.classifier_scale = finite(given, 'classifier_scale is a finite number')
         self.guidance = build_guidance(guidance, self.classifier, classifier_scale)
+        self.restoration = None if restoration is None else build_method(restoration)
         self.redraw_labels = redraw_labels
         self.rgb2bgr = rgb2bgr
         self.use_fp16 = use_fp16
@@ -205,6 +212,8 @@ class AblatedDiffusionModel(ProfiledModel):
         start_image: Tensor | None = None,
         skip_steps: int = 0,
         reuse_every: int | None = None,
+        measurement: Measurement | None = None,
+        restoration: MethodSpec | None = None,
     ) -> dict[str, Any]:
         """Samples images.
 
@@ -230,11 +239,14 @@ class AblatedDiffusionModel(ProfiledModel):
             skip_steps: Steps to leave out at the start, with ``start_image``.
             reuse_every: Compute the inner levels of the U-Net in every k-th call only; None takes
                 the config's.
+            measurement: What is known of the images: a row for each, or one for all.
+            restoration: Method to restore them by, beside the guidance; None takes the config's.
 
         Returns:
-            ``samples``: (N, C, H, W) in [-1, 1]; ``labels``: (N,) or None; ``seeds``: a list; and
+            ``samples``: (N, C, H, W) in [-1, 1]; ``labels``: (N,) or None; ``seeds``: a list;
             ``trajectory`` if asked for: ``timesteps``, and ``x_t`` and ``pred_x0`` of shape
-            (steps, N, C, H, W).
+            (steps, N, C, H, W); and ``particles``, (N, K, C, H, W), of a method that draws sets of
+            samples, whose first is the sample.
         """
         if isinstance(init_image, Mapping):
             raise TypeError(f'init_image is the noise to start from, not a dict. {MMAGICS_ORDER}')
@@ -244,6 +256,7 @@ class AblatedDiffusionModel(ProfiledModel):
         if whole(skip_steps, 'skip_steps is how many to leave out', 0) and start_image is None:
             raise ValueError('skip_steps goes with start_image: noise has no steps behind it')
         network_inputs = network_inputs or {}
+        method = self._method(restoration, measurement, scheduler)
         count = count_samples(
             batch_size,
             init_image=init_image,
@@ -251,13 +264,21 @@ class AblatedDiffusionModel(ProfiledModel):
             labels=labels,
             seeds=seeds,
             scale=classifier_scale,
+            y=None if measurement is None else measurement.y,
             **network_inputs,
         )
         batch = self._make_batch(seeds, labels, count)
         path = Path(scheduler.calls(skip_steps), scheduler.full_process)
+        together_drawn = 1 if method is None else method.particles
+        if together_drawn > 1:
+            batch, classifier_scale = batch.repeated(together_drawn, classifier_scale)
         guide = self._bind_guidance(batch, classifier_scale, path)
         if guide is not None:
             self._check_parts(scheduler)
+        if method is not None:
+            guide = together(
+                [guide, method.spread(len(batch)).bind(path, device=self.device)], path
+            )
         sample = self._start(init_image, start_image, batch, scheduler, skip_steps)
         trajectory = None if return_trajectory is None else Trajectory(return_trajectory)
         watchers: list[Watcher] = [watch for watch in (trajectory, on_step) if watch is not None]
@@ -279,9 +300,11 @@ class AblatedDiffusionModel(ProfiledModel):
             with self.computing(self.unet, reuse_every):
                 sample = follow(walk, watchers, show_progress and is_main_process())
         watch.close()
-        result: dict[str, Any] = dict(
-            samples=self._finish(sample), labels=batch.labels, seeds=batch.seeds
-        )
+        samples, own = self._finish(sample), slice(None, None, together_drawn)
+        labels = None if batch.labels is None else batch.labels[own]
+        result: dict[str, Any] = dict(samples=samples[own], labels=labels, seeds=batch.seeds[own])
+        if together_drawn > 1:
+            result['particles'] = samples.unflatten(0, (-1, together_drawn))
         if trajectory is not None:
             result['trajectory'] = trajectory.as_dict()
         return result
@@ -310,8 +333,9 @@ class AblatedDiffusionModel(ProfiledModel):
         denoiser = make_denoiser(self.unet, process, inputs, watch)
         if guide is not None:
             denoiser = guide.wrap(denoiser)
-        clips = scheduler is not None and scheduler.clip_sample
-        return ClippedDenoiser(denoiser) if clips else denoiser
+        if scheduler is not None and scheduler.clip_sample:
+            denoiser = ClippedDenoiser(denoiser)
+        return denoiser if guide is None else guide.correct(denoiser)
 
     def forward(
         self,
@@ -383,6 +407,28 @@ class AblatedDiffusionModel(ProfiledModel):
             )
         return None
 
+    def _method(
+        self, spec: MethodSpec | None, measurement: Measurement | None, scheduler: Scheduler
+    ) -> Restoration | None:
+        """How to restore, if anything is; refuses what cannot be, before the first step."""
+        spec = self.restoration if spec is None else spec
+        if measurement is None:
+            return None
+        if spec is None:
+            raise ValueError(
+                'a measurement was given and no method: choose one, such as restoration="mmps"'
+            )
+        method = build_method(spec)
+        measurement.check(self.sample_shape)
+        self.check_method(method, scheduler)
+        return method.on(measurement)
+
+    def check_method(self, method: Restoration, scheduler: Any) -> None:
+        """Refuses a method beside a scheduler or guidance that it is not defined for."""
+        method.check_fits(self.unet, scheduler)
+        if self.guidance is not None:
+            SumGuidance([self.guidance, method])
+
     def _start(
         self,
         noise: Tensor | None,
@@ -434,6 +480,8 @@ class AblatedDiffusionModel(ProfiledModel):
     def _check_parts(self, scheduler: Any) -> None:
         if self.guidance is not None:
             self.guidance.check_fits(self.unet, scheduler)
+        if self.restoration is not None:
+            self.check_method(self.restoration, scheduler)
         if not self.redraw_labels:
             return
         if self.unet.num_classes is None:

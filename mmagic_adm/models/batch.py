@@ -37,6 +37,22 @@ class SampleBatch:
     def __len__(self) -> int:
         return len(self.seeds)
 
+    def repeated(self, times: int, scale: Any = None) -> tuple[SampleBatch, Any]:
+        """Every sample so many times, as itself and under other seeds, and so its scale.
+
+        The others' seeds follow from its own, and are drawn from 62 bits: no sample has them.
+        """
+        generators: list[torch.Generator] = []
+        for seed, own in zip(self.seeds, self.generators, strict=True):
+            drawn = torch.randint(2**32, 2**62, (times - 1,), generator=_seeded(seed, 'cpu'))
+            generators += [own, *(_seeded(other, own.device) for other in drawn.tolist())]
+        scales = torch.as_tensor(1.0 if scale is None else scale)
+        if scale is not None and scales.ndim:
+            scale = scales.repeat_interleave(times)
+        labels = None if self.labels is None else self.labels.repeat_interleave(times)
+        seeds = [seed for seed in self.seeds for _ in range(times)]
+        return SampleBatch(seeds, generators, labels), scale
+
 
 def count_samples(batch_size: int, **per_sample: Any) -> int:
     """How many samples the arguments speak of.
@@ -102,7 +118,7 @@ def make_batch(
     A generator's first number is spent on the label, given or not: a sample whose label was
     drawn is made again by its seed with or without naming the label.
     """
-    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+    generators = [_seeded(seed, device) for seed in seeds]
     drawn = [torch.rand((), generator=g, device=device).item() for g in generators]
     if num_classes is None:
         return SampleBatch(seeds, generators, None)
@@ -114,6 +130,10 @@ def make_batch(
         for u, label in zip(drawn, given, strict=True)
     ]
     return SampleBatch(seeds, generators, torch.tensor(resolved, device=device))
+
+
+def _seeded(seed: int, device: torch.device | str) -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)
 
 
 def _length(value: Any) -> int | None:

@@ -11,6 +11,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mmagic_adm.files.pictures import as_images, as_uint8
+from mmagic_adm.measurements import Measurement
 from mmagic_adm.registry import MODELS
 
 DataSamples: TypeAlias = Sequence[DataSample] | DataSample
@@ -76,8 +77,9 @@ def infer_arguments(inputs: dict[str, Any]) -> dict[str, Any]:
     """Arguments of ``infer`` for a request of a data loader.
 
     Args:
-        inputs: Either ``seed`` and ``label``, a list each; or MMagic's ``num_batches``, ``noise``
-            and ``sample_kwargs``, the last of which come first.
+        inputs: Either ``seed`` and ``label``, a list each, and ``measurement`` where there is
+            something to restore; or MMagic's ``num_batches``, ``noise`` and ``sample_kwargs``, the
+            last of which come first.
     """
     request = dict(
         batch_size=inputs.get('num_batches', 1),
@@ -85,6 +87,8 @@ def infer_arguments(inputs: dict[str, Any]) -> dict[str, Any]:
         seeds=inputs.get('seed'),
         labels=inputs.get('label'),
     )
+    if 'measurement' in inputs:
+        request['measurement'] = Measurement.joined(inputs['measurement'])
     return {**request, **(inputs.get('sample_kwargs') or {})}
 
 

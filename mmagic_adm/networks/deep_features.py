@@ -34,8 +34,8 @@ class DeepFeatures:
         return self._features
 
     def keep(self, features: Tensor) -> None:
-        """Notes features that were computed."""
-        self._features = features
+        """Notes features that were computed, without the graph they came by."""
+        self._features = features.detach()
 
 
 @contextmanager

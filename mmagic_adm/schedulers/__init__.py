@@ -8,15 +8,18 @@ from mmagic_adm.schedulers.diffusers_scheduler import DiffusersScheduler
 from mmagic_adm.schedulers.discrete import DiscreteScheduler, StepOutput
 from mmagic_adm.schedulers.edm import EDMHeunScheduler
 from mmagic_adm.schedulers.restart import DDIMRestartScheduler, RestartScheduler
+from mmagic_adm.schedulers.travel import DDNMScheduler, RePaintScheduler
 
 __all__ = [
     'BoostedHeunScheduler',
     'DDIMRestartScheduler',
     'DDIMScheduler',
+    'DDNMScheduler',
     'DDPMScheduler',
     'DiffusersScheduler',
     'DiscreteScheduler',
     'EDMHeunScheduler',
+    'RePaintScheduler',
     'RestartScheduler',
     'Scheduler',
     'Step',

@@ -203,3 +203,8 @@ class Scheduler(ABC):
     def noised(self, images: Tensor, noise: Tensor, skip: int) -> Tensor:
         """Images as noisy as samples are after so many steps: what to go on from."""
         return self.levels[skip].mix(images, noise)
+
+
+def landed(x: Tensor, level: NoiseLevel, guide: Guide | None, draw: StepNoise) -> Tensor:
+    """The sample that a step led to, as guidance would have it."""
+    return x if guide is None else guide.land(x, level, draw)

@@ -14,10 +14,10 @@ from mmagic_adm.diffusion import (
     at_least_float32,
     has_even_spacing,
 )
-from mmagic_adm.guidance.base import Guide, Moment
+from mmagic_adm.guidance.base import Form, Guide, Moment
 from mmagic_adm.guidance.source import Gradient
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
-from mmagic_adm.schedulers.base import Denoise, StepNoise
+from mmagic_adm.schedulers.base import Denoise, StepNoise, landed
 from mmagic_adm.schedulers.discrete import DiscreteScheduler, StepOutput, Timestep, in_type_of
 
 
@@ -39,6 +39,8 @@ class DDIMScheduler(DiscreteScheduler):
         rederive_eps: Take the noise from the clipped image, then guide. Otherwise guide the noise
             as the network predicts it and clip the image afterwards, as MMagic does.
     """
+
+    guided_by = frozenset({Form.GRADIENT, Form.LANDING})
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class DDIMScheduler(DiscreteScheduler):
         for index in self._indices[skip:]:
             prediction = denoiser(x, self.process.level(index))
             x, x_0 = self._onwards(prediction, x, index, guidance, draw)
+            x = landed(x, self._level_after(index), guidance, draw)
             yield x, x_0
 
     def to_noise(self, denoiser: Denoise, images: Tensor) -> Tensor:
@@ -153,7 +156,7 @@ class DDIMScheduler(DiscreteScheduler):
         """The image and the noise that the step moves between."""
         x_0 = prediction.x_0
         eps = level.eps(x_t, x_0) if self.rederive_eps else prediction.eps
-        if guide is None:
+        if guide is None or Form.GRADIENT not in guide.forms:
             return x_0, eps
         eps = guide.shift_eps(Moment(x_t, level, x_0), eps)
         x_0 = level.x_0(x_t, eps)

@@ -11,7 +11,7 @@ from mmagic_adm.diffusion import Generators, Prediction, at_least_float32
 from mmagic_adm.guidance.base import Form, Guide, Moment, StochasticStep
 from mmagic_adm.guidance.source import Gradient
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
-from mmagic_adm.schedulers.base import Denoise, StepNoise
+from mmagic_adm.schedulers.base import Denoise, StepNoise, landed
 from mmagic_adm.schedulers.discrete import DiscreteScheduler, StepOutput, Timestep, in_type_of
 
 
@@ -23,7 +23,7 @@ class DDPMScheduler(DiscreteScheduler):
     Guidance shifts the mean. The arguments are those of `DiscreteScheduler`.
     """
 
-    guided_by = frozenset({Form.GRADIENT, Form.STEP})
+    guided_by = frozenset({Form.GRADIENT, Form.STEP, Form.LANDING})
 
     def steps(
         self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int
@@ -32,6 +32,7 @@ class DDPMScheduler(DiscreteScheduler):
         for index in self._indices[skip:]:
             prediction = denoiser(x, self.process.level(index))
             x, x_0 = self._back(prediction, x, index, guidance, draw)
+            x = landed(x, self.process.level(index - 1), guidance, draw)
             yield x, x_0
 
     def step(
@@ -87,4 +88,4 @@ class DDPMScheduler(DiscreteScheduler):
         noise = (p.log_variance / 2).exp() * z if index > 0 else torch.zeros_like(z)
         moment = Moment(x_t, self.process.level(index), p.pred_x0)
         share = self.process.image_share(index, x_t)
-        return StochasticStep(moment, p.mean, p.variance, p.variance, noise, share)
+        return StochasticStep(moment, p.mean, p.variance, p.variance, noise, share, draw)

@@ -126,7 +126,7 @@ class TestBadInput:
             SumGuidance([PixelAsParamGuidance(constant)])
 
     def test_two_that_change_the_networks_call(self):
-        with pytest.raises(ValueError, match='both wrap the denoiser'):
+        with pytest.raises(ValueError, match='both guidance that wraps the denoiser'):
             SumGuidance([ClassifierFreeGuidance(), ClassifierFreeGuidance()])
 
     def test_classifiers_of_different_numbers_of_classes(self):
