@@ -50,8 +50,9 @@ def model_summary(name: str) -> ModelSummary:
         download = _sum_of_known([stage.download for stage in stages])
         return ModelSummary(last.image_size, base.num_classes, download, fid)
     network = _merged(config['unet'], model['unet'] or {})
-    download = _sum_of_known([_size_of(weights) for weights in config['weights'].values()])
-    return ModelSummary(network['image_size'], network['num_classes'], download, fid)
+    weights = config.get('weights', {'unet': ''})
+    download = _sum_of_known([_size_of(each) for each in weights.values()])
+    return ModelSummary(network['image_size'], network.get('num_classes'), download, fid)
 
 
 @functools.cache
@@ -96,6 +97,8 @@ def _constant(node: ast.expr) -> Any:
             return [_constant(entry) for entry in entries]
         case ast.Call(func=ast.Name(id='dict'), keywords=keywords):
             return {keyword.arg: _constant(keyword.value) for keyword in keywords if keyword.arg}
+        case ast.Dict(keys=keys, values=values):
+            return {_constant(key): _constant(value) for key, value in zip(keys, values) if key}
     return None
 
 

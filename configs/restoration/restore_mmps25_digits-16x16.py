@@ -11,6 +11,7 @@ test_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='MeasuredImages',
+        _scope_='mmagic_adm',
         images=dict(type='NpzImages', ann_file=images),
         operator=dict(type='BoxInpainting', top=0.5, left=0.0, height=0.5, width=1.0),
         sigma_y=0.05,

@@ -100,10 +100,10 @@ def measure(images: Tensor, operator: Operator, generators: Generators = None) -
 
 
 def _kind(name: Any, known: Mapping[str, type], what: str) -> Any:
-    found = known.get(name) if name in known else MODELS.get(name)
-    if found is None:
-        raise ValueError(f'there is no {what} {name!r}; there are {", ".join(known)}')
-    return found
+    try:
+        return known.get(name) or MODELS.get(name)
+    except ValueError:
+        raise ValueError(f'there is no {what} {name!r}; there are {", ".join(known)}') from None
 
 
 def _built(kind: type, *places: Any, **arguments: Any) -> Any:

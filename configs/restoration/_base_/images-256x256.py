@@ -8,6 +8,7 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='MeasuredImages',
+        _scope_='mmagic_adm',
         images=dict(
             type='ImageFolder',
             data_root=images,
@@ -17,9 +18,10 @@ test_dataloader = dict(
         operator=dict(type='Downsampling', factor=4, kernel='bicubic'),
     ),
 )
-test_cfg = dict(type='SamplingLoop')
+test_cfg = dict(type='SamplingLoop', _scope_='mmagic_adm')
 test_evaluator = dict(
     type='SampleEvaluator',
+    _scope_='mmagic_adm',
     reference=images,
     features=dict(type='InceptionFeatures'),
     metrics=[dict(type='Fidelity'), dict(type='LPIPS'), dict(type='FrechetInceptionDistance')],
