@@ -98,7 +98,8 @@ def _constant(node: ast.expr) -> Any:
         case ast.Call(func=ast.Name(id='dict'), keywords=keywords):
             return {keyword.arg: _constant(keyword.value) for keyword in keywords if keyword.arg}
         case ast.Dict(keys=keys, values=values):
-            return {_constant(key): _constant(value) for key, value in zip(keys, values) if key}
+            entries = zip(keys, values, strict=True)
+            return {_constant(key): _constant(value) for key, value in entries if key}
     return None
 
 
