@@ -45,6 +45,8 @@ class ZooEntry:
         parameters: How many numbers are in the file.
         aliases: Other names that it is found by.
         overrides: What differs from the config in the network's file.
+        preconditioning: Arguments of the ``EDMPrecond`` that the network was trained in; None if it
+            is told timesteps.
         results: Published figures, as in the model index.
     """
 
@@ -60,6 +62,7 @@ class ZooEntry:
     parameters: int | None = None
     aliases: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    preconditioning: Mapping[str, Any] | None = None
     results: tuple[Mapping[str, Any], ...] = ()
 
     def weights(self) -> str:

@@ -109,7 +109,8 @@ class _LedAway(WrappedDenoiser):
         if self.other is None:
             again['labels'] = torch.full_like(again['labels'], self.network.null_label)
             both = {name: torch.cat([value, again[name]]) for name, value in inputs.items()}
-            said = self.inner.predict(torch.cat([x_t, x_again]), level, both)
+            levels = level.joined(slice(None) if rows is None else rows)
+            said = self.inner.predict(torch.cat([x_t, x_again]), levels, both)
             ahead, behind = said.split(len(x_t))
         else:
             if getattr(self.other.network, 'num_classes', None) is None:

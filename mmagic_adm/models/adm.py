@@ -129,7 +129,7 @@ class AblatedDiffusionModel(ProfiledModel):
         self._scheduler_config = diffusion_scheduler
         self.num_inference_steps = num_inference_steps
         self.loss = build_loss(
-            self.process, loss, loss_type=loss_type, timestep_sampler=timestep_sampler
+            self.process, self.unet, loss, loss_type=loss_type, timestep_sampler=timestep_sampler
         )
         given = 1.0 if classifier_scale is None else classifier_scale
         self.classifier_scale = finite(given, 'classifier_scale is a finite number')

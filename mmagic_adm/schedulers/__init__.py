@@ -1,6 +1,7 @@
 """The samplers, each with its walk from noise to an image; and whatever solver diffusers ships."""
 
-from mmagic_adm.schedulers.base import Scheduler, Step, StepNoise
+from mmagic_adm.schedulers.base import Scheduler, Step, StepNoise, look
+from mmagic_adm.schedulers.consistency import ConsistencyScheduler
 from mmagic_adm.schedulers.ddim import DDIMScheduler
 from mmagic_adm.schedulers.ddpm import DDPMScheduler
 from mmagic_adm.schedulers.diffusers_scheduler import DiffusersScheduler
@@ -8,6 +9,7 @@ from mmagic_adm.schedulers.discrete import DiscreteScheduler, StepOutput
 from mmagic_adm.schedulers.edm import EDMHeunScheduler
 
 __all__ = [
+    'ConsistencyScheduler',
     'DDIMScheduler',
     'DDPMScheduler',
     'DiffusersScheduler',
@@ -17,4 +19,5 @@ __all__ = [
     'Step',
     'StepNoise',
     'StepOutput',
+    'look',
 ]

@@ -25,6 +25,7 @@ IMAGENET = 'adm_ddim250_8xb32_imagenet-64x64'
         (DIGITS, 'unipc', ['none', 'classifier', 'classifier-free']),
         (IMAGENET, None, ['none', 'off-the-shelf']),
         ('adm_ddim250_8xb32_lsun-cat-256x256', None, ['none']),
+        ('cm_step2_digits-16x16', None, ['none']),  # its guidance is in its weights
         ('adm-g-u_ddpm250_8xb32_imagenet-64x64-256x256', None, ['none', 'own']),
     ],
 )
