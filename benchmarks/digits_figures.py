@@ -21,14 +21,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mmagic_adm.apis import init_model
-from mmagic_adm.apis.models import BUNDLED
-from mmagic_adm.checkpoints import config_directory
+from mmagic_adm.configs import list_models
 from mmagic_adm.datasets.digits import digit_images, enlarge, load_scans
 from mmagic_adm.evaluation import RunningStatistics, frechet_distance, precision_recall
+from mmagic_adm.files.download import BUNDLED
 from mmagic_adm.files.pictures import as_images, as_pictures, as_uint8, contact_sheet
 from mmagic_adm.networks.plain_classifier import PlainClassifier
 
-CONFIGS = sorted(path.stem for path in (config_directory() / 'digits').glob('*_ddim25_*.py'))
+CONFIGS = [name for name in list_models('*_digits-16x16') if not name.startswith('restore_')]
 BATCH = 250
 # Pixels of a scan that a training image was moved by at most, and the steps to search it in.
 SHIFTS = (-0.5, -0.25, 0.0, 0.25, 0.5)

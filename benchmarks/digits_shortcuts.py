@@ -2,10 +2,12 @@
 """What shortcuts save and cost, measured on the bundled digits.
 
 Each row takes another way from the same seeds: half precision, fewer steps, other solvers, guidance
-in some steps only, inner levels reused. Beside the figures of the model card it says how far the
-images are from those of the first row, and how often each network was called.
+in some steps only, inner levels reused, a network that was tuned to one step or two. Beside the
+figures of the model card it says how far the images are from those of the first row, how often each
+network was called, and how long it took, in seconds of the processor.
 
     python benchmarks/digits_shortcuts.py --num-samples 1000
+    python benchmarks/digits_shortcuts.py --num-samples 1000 --ways DDIM other tuned
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from mmagic_adm.apis.sampling import scheduler_config
 from mmagic_adm.evaluation import precision_recall
 from mmagic_adm.files.pictures import as_uint8
 
-MODEL = 'adm-g_ddim25_digits-16x16'
+MODEL, TUNED = 'adm-g_ddim25_digits-16x16', 'cm_step2_digits-16x16'
 ROW = '{:34}{:>6}{:>7}{:>10}{:>8}{:>10}{:>8}{:>9}{:>8}'
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -39,6 +41,9 @@ WAYS: dict[str, dict[str, Any]] = {
     'inner levels at every 3rd step': dict(reuse_every=3),
     'inner levels at every 5th step': dict(reuse_every=5),
     '2 of 3 levels, every 3rd step': dict(reuse_every=3, reuse_levels=2),
+    'tuned to 2 steps': dict(model=TUNED),
+    'tuned to 2 steps, other seeds': dict(model=TUNED, other_seeds=True),
+    'tuned to 2 steps, 1 step': dict(model=TUNED, steps=1),
 }
 
 
@@ -49,6 +54,7 @@ def main() -> None:
     )
     parser.add_argument('--num-samples', type=int, default=1000)
     parser.add_argument('--seed', type=int, default=1_000_000, help='of the first sample')
+    parser.add_argument('--ways', nargs='+', default=[''], help='words in the names of rows')
     arguments = parser.parse_args()
 
     judge = Judge()
@@ -59,14 +65,17 @@ def main() -> None:
         ROW.format('', 'calls', 'guided', 'accuracy', 'FID', 'precision', 'recall', 'PSNR dB', 's')
     )
     for name, way in WAYS.items():
-        begin = time.perf_counter()
+        if not any(word in name for word in arguments.ways):
+            continue
+        begin = time.process_time()
         samples, calls, guided = make(way, labels, arguments.seed)
-        seconds = time.perf_counter() - begin
+        seconds = time.process_time() - begin
         first = samples if first is None else first
         images = as_uint8(samples)
         features = judge.features(images)
         precision, recall = precision_recall(reference, features)
-        likeness = '-' if samples is first or way.get('other_seeds') else psnr(samples, first)
+        is_alike = samples is not first and not {'other_seeds', 'model'} & way.keys()
+        likeness = psnr(samples, first) if is_alike else '-'
         print(
             ROW.format(
                 name,
@@ -77,7 +86,7 @@ def main() -> None:
                 f'{precision:.3f}',
                 f'{recall:.3f}',
                 likeness,
-                f'{seconds:.0f}',
+                f'{seconds:.1f}',
             ),
             flush=True,
         )
@@ -85,13 +94,12 @@ def main() -> None:
 
 def make(way: dict[str, Any], labels: torch.Tensor, seed: int) -> tuple[torch.Tensor, int, int]:
     """Samples, and how often a batch called the U-Net and the classifier."""
-    guidance = dict(type='ClassifierGuidance', scale=2.0, **way.get('guidance', {}))
+    changes: dict[str, Any] = dict(reuse_levels=way.get('reuse_levels', 1))
+    if 'model' not in way:
+        guidance = dict(type='ClassifierGuidance', scale=2.0, **way.get('guidance', {}))
+        changes['guidance'] = guidance
     model = init_model(
-        MODEL,
-        'cpu',
-        profile=way.get('profile', 'exact'),
-        guidance=guidance,
-        reuse_levels=way.get('reuse_levels', 1),
+        way.get('model', MODEL), 'cpu', profile=way.get('profile', 'exact'), **changes
     )
     seed += 10 * len(labels) * way.get('other_seeds', False)
     calls = {'unet': 0, 'classifier': 0}
@@ -103,7 +111,8 @@ def make(way: dict[str, Any], labels: torch.Tensor, seed: int) -> tuple[torch.Te
         return count
 
     model.unet.register_forward_hook(counts('unet'))
-    model.classifier.register_forward_hook(counts('classifier'))
+    if model.classifier is not None:
+        model.classifier.register_forward_hook(counts('classifier'))
     parts = labels.split(BATCH)
     samples = [
         model.infer(

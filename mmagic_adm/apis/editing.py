@@ -188,6 +188,11 @@ def vary(
 def _ode(model: AblatedDiffusionModel) -> DDIMScheduler | EDMHeunScheduler:
     """A scheduler without randomness, whose way can be walked from noise and to it."""
     own, process = model.diffusion_scheduler, model.process
+    if own.is_of_ends:
+        raise ValueError(
+            'a consistency function leads from noise to images, and from none to its noise: take '
+            'the model that it was tuned from'
+        )
     if isinstance(model.unet, PreconditionedNetwork):
         if isinstance(own, EDMHeunScheduler):
             return EDMHeunScheduler(own.sigma_min, own.sigma_max, own.rho)

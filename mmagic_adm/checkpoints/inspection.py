@@ -120,9 +120,12 @@ def config_from_checkpoint(
         except ValueError as error:
             raise CheckpointError(f'{source}: {error}') from error
         if kind == 'unet':
+            around = _preconditioning(checkpoint.metadata.get('preconditioning'), entries)
+            if around:
+                found['preconditioning'] = around
             said = recorded.get('diffusion_scheduler', {})
             found['diffusion_scheduler'] = _scheduler(
-                found[kind], diffusion_scheduler or {}, said, entries
+                found[kind], around, diffusion_scheduler or {}, said, entries
             )
     values = {
         part: {name: value for name, (value, _) in fields.items()} for part, fields in found.items()
@@ -182,8 +185,23 @@ def _network(
     return {name: fields[name] for name in ('type', *defaults) if name in fields}
 
 
+def _preconditioning(recorded: Any, entries: Sequence[ZooEntry]) -> Fields:
+    """What is around a U-Net that is told sigma, as the file or the zoo says: it has no tensors."""
+    if isinstance(recorded, Mapping):
+        return _from(recorded, RECORDED)
+    around = {entry.name: entry.preconditioning for entry in entries}
+    known = {name: dict(type='EDMPrecond', **p) for name, p in around.items() if p is not None}
+    if not known:
+        return {}
+    first, arguments = next(iter(known.items()))
+    others = [name for name in around if known.get(name) != arguments]
+    doubt = f', unlike {", ".join(others)}, which fits too: the name tells' if others else ''
+    return _from(arguments, f'the zoo: {first}{doubt}')
+
+
 def _scheduler(
     unet: Fields,
+    around: Fields,
     given: Mapping[str, Any],
     recorded: Mapping[str, Any],
     entries: Sequence[ZooEntry],
@@ -194,6 +212,9 @@ def _scheduler(
         if entry.flags:
             flags, origin = entry.flags, f'the zoo: {entry.name}'
     fields = _from(config_from_flags(flags)['diffusion_scheduler'], origin)
+    if around:
+        kind = 'ConsistencyScheduler' if 'sigma_min' in around else 'EDMHeunScheduler'
+        return _from(dict(type=kind), around['type'][1]) | _from(given, GIVEN)
     if unet['out_channels'][0] == 2 * unet['in_channels'][0]:
         fields['variance_type'] = ('learned_range', READ)
     return fields | _from(recorded, RECORDED, list(fields)) | _from(given, GIVEN)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmagic_adm.checkpoints.formats import Document, Format
 from mmagic_adm.checkpoints.parts import (
@@ -18,6 +19,8 @@ from mmagic_adm.checkpoints.parts import (
 )
 from mmagic_adm.checkpoints.unpickling import pickle_in, unpickle
 from mmagic_adm.files.whole import ZIP, CheckpointError
+
+_ATTENTION = ('.qkv.weight', '.proj_out.weight')
 
 
 class OpenAIFile(Format):
@@ -41,7 +44,7 @@ class OpenAIFile(Format):
         if not isinstance(content, dict):
             raise CheckpointError(f'{path} holds a {type(content).__name__}, not a state dict')
         if 'state_dict' not in content:
-            return Document(content)
+            return Document({name: _of_a_row(name, value) for name, value in content.items()})
         others = dict(content)
         state_dict, meta = others.pop('state_dict'), others.pop('meta', None)
         if not isinstance(state_dict, dict):
@@ -63,6 +66,16 @@ class OpenAIFile(Format):
             raise ValueError('the layout openai has no place for metadata')
         (state,) = networks.values()
         _save(state, path)
+
+
+def _of_a_row(name: Any, value: Any) -> Any:
+    """A tensor as it is, but for attention's: of pixels in a row, not on a plane.
+
+    Which of both the files of consistency models have is all that sets them apart from ADM's.
+    """
+    if isinstance(value, Tensor) and value.ndim == 4 and str(name).endswith(_ATTENTION):
+        return value.flatten(2)
+    return value
 
 
 class RunnerFile(OpenAIFile):

@@ -47,6 +47,8 @@ class ZooEntry:
         licence: That of the weights, where it does not let everyone do anything with them.
         aliases: Other names that it is found by.
         overrides: What differs from the config in the network's file.
+        preconditioning: Arguments of the ``EDMPrecond`` that the network was trained in; None if it
+            is told timesteps.
         results: Published figures, as in the model index.
     """
 
@@ -63,6 +65,7 @@ class ZooEntry:
     licence: str | None = None
     aliases: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    preconditioning: Mapping[str, Any] | None = None
     results: tuple[Mapping[str, Any], ...] = ()
 
     def weights(self) -> str:

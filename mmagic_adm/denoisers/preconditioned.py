@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmagic_adm.diffusion import GaussianDiffusion, NoiseLevel
 from mmagic_adm.registry import MODELS
 
 # Where the network is among the wrapper's modules; no checkpoint mentions it.
@@ -94,25 +97,45 @@ class PreconditionedNetwork(nn.Module):
 
 @MODELS.register_module()
 class EDMPrecond(PreconditionedNetwork):
-    """A network as EDM trains it.
+    """A network as EDM trains it, or, with a boundary, as consistency models are trained.
 
     Args:
         network: Config of the network, or the network; it has as many channels going out as in.
         sigma_data: Standard deviation of the images.
+        sigma_min: The noise at which an image is taken as it is, D(x; sigma_min) = x, which makes a
+            consistency function of it. There is none in EDM.
+        c_noise: What the network is told of sigma: ln sigma times a factor, which is 1/4 in EDM and
+            250 in consistency models; or the timesteps of a discrete process, by its arguments,
+            such as the one that the network was trained on before.
     """
 
-    def __init__(self, network: dict | nn.Module, sigma_data: float = 0.5) -> None:
+    def __init__(
+        self,
+        network: dict | nn.Module,
+        sigma_data: float = 0.5,
+        sigma_min: float = 0.0,
+        c_noise: float | Mapping[str, Any] = 0.25,
+    ) -> None:
         super().__init__(network)
-        self.sigma_data = sigma_data
+        if not 0 <= sigma_min < math.inf or sigma_data <= 0:
+            raise ValueError(
+                f'sigma_min is 0 or more and sigma_data above 0, not {sigma_min} and {sigma_data}'
+            )
+        self.sigma_data, self.sigma_min = sigma_data, sigma_min
+        self.c_noise = GaussianDiffusion(**c_noise) if isinstance(c_noise, Mapping) else c_noise
 
     def denoise(self, x: Tensor, sigma: Tensor, inputs: dict[str, Any]) -> Tensor:
-        """c_skip x + c_out F(c_in x; c_noise) (EDM, eq. 7 and table 1)."""
-        variance = sigma**2 + self.sigma_data**2
-        c_skip = self.sigma_data**2 / variance
-        c_out = sigma * self.sigma_data / variance.sqrt()
-        c_in = 1 / variance.sqrt()
-        c_noise = sigma.log() / 4
-        return c_skip * x + c_out * self.network(c_in * x, c_noise.flatten(), **inputs)
+        """c_skip x + c_out F(c_in x; c_noise) (EDM, eq. 7; Consistency Models, appendix C)."""
+        s, e = self.sigma_data, self.sigma_min
+        c_skip = s**2 / ((sigma - e) ** 2 + s**2)
+        c_out = (sigma - e) * s / (sigma**2 + s**2).sqrt()
+        c_in = 1 / (sigma**2 + s**2).sqrt()
+        return c_skip * x + c_out * self.network(c_in * x, self._told(sigma), **inputs)
+
+    def _told(self, sigma: Tensor) -> Tensor:
+        if not isinstance(self.c_noise, GaussianDiffusion):
+            return self.c_noise * sigma.log().flatten()
+        return torch.as_tensor(self.c_noise.told(NoiseLevel(1.0, sigma))).flatten().float()
 
 
 def _without_place(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:

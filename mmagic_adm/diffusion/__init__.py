@@ -2,7 +2,7 @@
 
 from mmagic_adm.diffusion.bits_per_dim import bits_per_dim, prior_bits_per_dim
 from mmagic_adm.diffusion.losses import training_losses
-from mmagic_adm.diffusion.noise_level import CLEAN, PURE_NOISE, NoiseLevel
+from mmagic_adm.diffusion.noise_level import CLEAN, PURE_NOISE, NoiseLevel, edm_sigma
 from mmagic_adm.diffusion.noise_schedules import NOISE_SCHEDULES, NoiseSchedule, noise_schedule
 from mmagic_adm.diffusion.prediction import LearnedVariance, Prediction
 from mmagic_adm.diffusion.process import (
@@ -42,6 +42,7 @@ __all__ = [
     'at_least_float32',
     'bits_per_dim',
     'check_generators',
+    'edm_sigma',
     'has_even_spacing',
     'noise_schedule',
     'prior_bits_per_dim',

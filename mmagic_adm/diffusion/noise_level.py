@@ -1,6 +1,7 @@
 """How much signal and how much noise there is, and how one part of a sample follows from others."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -54,6 +55,15 @@ class NoiseLevel:
             return self
         return NoiseLevel(self.signal / self.scale, self.noise / self.scale, self.timestep)
 
+    def joined(self, rows: torch.Tensor | slice) -> 'NoiseLevel':
+        """That of a batch and of some of its samples again, where each has a level of its own."""
+
+        def again(part: Any) -> Any:
+            is_of_each = isinstance(part, torch.Tensor) and part.numel() > 1
+            return torch.cat([part, part[rows]]) if is_of_each else part
+
+        return NoiseLevel(again(self.signal), again(self.noise), again(self.timestep))
+
     def to_unit(self, x_t: torch.Tensor) -> torch.Tensor:
         """x_t / scale."""
         return x_t if self.unit() is self else x_t / self.scale
@@ -73,3 +83,16 @@ class NoiseLevel:
 
 CLEAN = NoiseLevel(signal=1.0, noise=0.0)
 PURE_NOISE = NoiseLevel(signal=0.0, noise=1.0)
+
+
+def edm_sigma(share: Any, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Any:
+    """The noise level after a share of the way down from sigma_max to sigma_min (EDM, eq. 5).
+
+    Args:
+        share: From 0 to 1: a number, or a tensor of them.
+        sigma_min: The last noise level.
+        sigma_max: The first noise level.
+        rho: How much denser the levels lie at the end.
+    """
+    first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    return (first + share * (last - first)) ** rho

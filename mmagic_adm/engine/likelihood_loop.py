@@ -48,6 +48,15 @@ class LikelihoodLoop(TestLoop):
         self.respacing = respacing
         self.seed = seed
 
+    def run(self) -> dict:
+        """Measures all images; refuses a model whose images are no means."""
+        if self.runner.model.diffusion_scheduler.is_of_ends:
+            raise ValueError(
+                'bits per dim need the mean of the images in x_t, and a consistency function says '
+                'where the flow ends: measure the model that it was tuned from'
+            )
+        return super().run()
+
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Measures one batch."""

@@ -12,7 +12,7 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.runner import Runner
 from torch import nn
 
-from mmagic_adm.engine.sharding import own_share
+from mmagic_adm.networks.network import own_share
 from mmagic_adm.registry import HOOKS, MODELS
 
 

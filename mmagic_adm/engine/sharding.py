@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import mmengine
@@ -61,12 +61,6 @@ def shared_out(tensor: Tensor, like: Tensor) -> Tensor:
     if not isinstance(like, DTensor) or isinstance(tensor, DTensor):
         return tensor
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
-
-
-def own_share(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """The values of parameters that this process has: all, if they are not sharded."""
-    values = [parameter.data for parameter in parameters]
-    return [value.to_local() if isinstance(value, DTensor) else value for value in values]
 
 
 def _units(model: nn.Module) -> list[FSDPModule]:

@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from mmagic_adm.arguments import whole
-from mmagic_adm.diffusion import TimestepSampler
 from mmagic_adm.engine.run_folder import differences, flattened
 from mmagic_adm.files.archives import is_sound
 from mmagic_adm.files.whole import CheckpointError, written_whole
+from mmagic_adm.models.losses import TrainingLoss
+from mmagic_adm.networks.network import move
 from mmagic_adm.registry import HOOKS
 
 WHOLE_FILES = 'whole_files'
@@ -134,13 +137,34 @@ class StopOnNaN(Hook):
 
 @HOOKS.register_module()
 class TrainingState(Hook):
-    """Keeps the state of the model's timestep sampler, and what the training was made from.
+    """Keeps the state of the model's loss, and what the training was made from.
 
     Refuses to go on from a checkpoint of another model, and warns of what else has changed.
     """
 
+    copies: Sequence[nn.Module] = ()
+
+    def before_run(self, runner: Runner) -> None:
+        """Lets the loss copy the network, if it compares it with one."""
+        if loss := _loss(runner):
+            self.copies = loss.prepare(_network(runner))
+
+    def after_sharding(self, runner: Runner, shard: Callable[[nn.Module], None]) -> None:
+        """Shares the copies out as the network is."""
+        for each in self.copies:
+            shard(nn.ModuleDict(dict(unet=each)))
+
+    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        """Tells the loss of a step."""
+        if runner.optim_wrapper.should_update() and (loss := _loss(runner)):
+            loss.after_step(_network(runner))
+
     def before_train(self, runner: Runner) -> None:
         """Checks that checkpoints come between two steps of the optimiser."""
+        if not runner._resume:
+            # The network was given its weights since it was copied.
+            for each in self.copies:
+                move(each, _network(runner), 1.0)
         counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         interval = runner.cfg.get('default_hooks', {}).get('checkpoint', {}).get('interval', counts)
         if interval % counts:
@@ -153,10 +177,9 @@ class TrainingState(Hook):
         """Adds the state, and leaves out what no checkpoint can hold."""
         if 'param_schedulers' in checkpoint:
             checkpoint['param_schedulers'] = _without_functions(checkpoint['param_schedulers'])
-        sampler = _timestep_sampler(runner)
+        loss = _loss(runner)
         checkpoint['training_state'] = dict(
-            made_from=_made_from(runner),
-            timestep_sampler=sampler.state_dict() if sampler else {},
+            made_from=_made_from(runner), loss=loss.state_dict() if loss else {}
         )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -178,14 +201,21 @@ class TrainingState(Hook):
             )
         if changed:
             runner.logger.warning(f'The training to resume was started with {listed}')
-        if sampler := _timestep_sampler(runner):
-            stored = state['timestep_sampler'].items()
-            sampler.load_state_dict({name: tensor.cpu() for name, tensor in stored})
+        if loss := _loss(runner):
+            loss.load_state_dict(state.get('loss', {}))
 
 
-def _timestep_sampler(runner: Runner) -> TimestepSampler | None:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    return getattr(getattr(model, 'loss', None), 'timestep_sampler', None)
+def _model(runner: Runner) -> Any:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _loss(runner: Runner) -> TrainingLoss | None:
+    loss = getattr(_model(runner), 'loss', None)
+    return loss if isinstance(loss, TrainingLoss) else None
+
+
+def _network(runner: Runner) -> nn.Module:
+    return _model(runner).unet
 
 
 def _without_functions(state: Any) -> Any:

@@ -68,10 +68,12 @@ class Guided(Protocol):
     Attributes:
         guided_by: The forms of guidance that it takes.
         full_process: The process in whose timesteps guidance is told of noise.
+        is_of_ends: Whether it asks where the flow ends, and not for the mean of images.
     """
 
     guided_by: frozenset[Form]
     full_process: GaussianDiffusion
+    is_of_ends: bool
 
 
 @dataclass(frozen=True)
@@ -302,6 +304,12 @@ class Guidance(nn.Module):
             raise ValueError(
                 f'{name} {form.value}, which {type(scheduler).__name__} has no place for; it takes '
                 f'guidance that {" or ".join(sorted(other.value for other in scheduler.guided_by))}'
+            )
+        if scheduler.is_of_ends and Form.DENOISER in self.forms:
+            raise ValueError(
+                f'{name} {Form.DENOISER.value}, whose images are means, and '
+                f'{type(scheduler).__name__} asks where the flow ends: distil a guided teacher '
+                '(ConsistencyLoss), or guide by a gradient'
             )
         self.pace.check_fits(name, scheduler)
         classes = getattr(network, 'num_classes', None)

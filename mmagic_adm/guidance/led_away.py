@@ -52,7 +52,8 @@ class LedAway(WrappedDenoiser):
         """What D says, in one call, about the samples, and of the guided ones for other inputs."""
         again = {**at(rows, inputs), **other}
         both = {name: torch.cat([value, again[name]]) for name, value in inputs.items()}
-        return self.inner.predict(torch.cat([x_t, x_t[rows]]), level, both).split(len(x_t))
+        x = torch.cat([x_t, x_t[rows]])
+        return self.inner.predict(x, level.joined(rows), both).split(len(x_t))
 
 
 def at(rows: Rows, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

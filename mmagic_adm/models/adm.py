@@ -143,6 +143,7 @@ class AblatedDiffusionModel(ProfiledModel):
         self.num_inference_steps = num_inference_steps
         self.loss = build_loss(
             self.process,
+            self.unet,
             loss,
             loss_type=loss_type,
             timestep_sampler=timestep_sampler,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +27,43 @@ TIMESTEP_SAMPLERS: dict[str, type[TimestepSampler]] = {
 }
 
 
-class DiffusionLoss:
+class TrainingLoss:
+    """Base of losses that know more of a training than its batches; others may be any callable."""
+
+    def __call__(
+        self, network: Any, images: Tensor, inputs: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The loss of a batch.
+
+        Args:
+            network: What is trained.
+            images: (N, C, H, W) in [-1, 1].
+            inputs: What the network is given besides, such as labels.
+
+        Returns:
+            ``loss``, to be minimised, and its parts for the log if there are any.
+        """
+        raise NotImplementedError
+
+    def check_fits(self, network: nn.Module) -> None:
+        """Refuses a network that it cannot train."""
+
+    def prepare(self, network: nn.Module) -> Sequence[nn.Module]:
+        """Makes the copies of the network that it needs, and gives them."""
+        return []
+
+    def after_step(self, network: nn.Module) -> None:
+        """Takes note of a step of the optimiser."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next loss depends on, besides the network and what is drawn."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a saved state."""
+
+
+class DiffusionLoss(TrainingLoss):
     """Noises images at random timesteps, and scores what a network says about them.
 
     Args:
@@ -61,16 +97,7 @@ class DiffusionLoss:
     def __call__(
         self, network: nn.Module, images: Tensor, inputs: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """The loss of a batch.
-
-        Args:
-            network: Called as ``network(x_t, timesteps, **inputs)``.
-            images: (N, C, H, W) in [-1, 1].
-            inputs: What the network is given besides, such as labels.
-
-        Returns:
-            ``loss``, to be minimised, and its parts for the log.
-        """
+        """See :class:`TrainingLoss`; the network is called as (x_t, timesteps, **inputs)."""
         drawn, weights, noise = self.draw(images)
         t, weights = _sent(drawn, images.device), _sent(weights, images.device)
         mse_weight = _sent(self.mse_weights[drawn], images.device)
@@ -80,6 +107,14 @@ class DiffusionLoss:
         self.timestep_sampler.update(drawn, terms['loss'].detach())
         self.quarter_log.add(t, {'loss': terms['loss']})
         return {name: (term * weights).mean() for name, term in terms.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the timestep sampler."""
+        return self.timestep_sampler.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a saved state."""
+        self.timestep_sampler.load_state_dict({name: value.cpu() for name, value in state.items()})
 
     def draw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Timesteps and the factors on the losses at them, on the CPU, and noise.
@@ -121,8 +156,20 @@ def _build_sampler(config: str | dict[str, Any], num_timesteps: int) -> Timestep
     return TIMESTEP_SAMPLERS[name](num_timesteps, **arguments)
 
 
+class PreconditionedLoss(TrainingLoss):
+    """Base of losses in units of sigma."""
+
+    def check_fits(self, network: nn.Module) -> None:
+        """Refuses a network without a preconditioning."""
+        if not isinstance(network, EDMPrecond):
+            raise ValueError(
+                f'{type(self).__name__} trains a network in a preconditioning, '
+                f"dict(type='EDMPrecond', network=...), not a bare {type(network).__name__}"
+            )
+
+
 @MODELS.register_module()
-class EDMLoss:
+class EDMLoss(PreconditionedLoss):
     """Noises images at random levels, and scores the images that a denoiser sees in them.
 
     The noise levels are log-normal. Each error weighs as much as it does in the network's own
@@ -140,18 +187,7 @@ class EDMLoss:
     def __call__(
         self, network: EDMPrecond, images: Tensor, inputs: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """The loss of a batch.
-
-        Args:
-            network: The denoiser, whose ``sigma_data`` is that of the images.
-            images: (N, C, H, W) in [-1, 1].
-            inputs: What the network is given besides, such as labels.
-
-        Returns:
-            ``loss``, the mean over images and pixels, to be minimised.
-        """
-        if not isinstance(network, EDMPrecond):
-            raise TypeError(f'EDMLoss trains an EDMPrecond, not a bare {type(network).__name__}')
+        """See :class:`TrainingLoss`."""
         # ln σ ~ N(P_mean, P_std²), n ~ N(0, σ² I)
         normal = torch.randn(len(images), 1, 1, 1, device=images.device)
         sigma = (self.P_mean + self.P_std * normal).exp()
@@ -164,12 +200,13 @@ class EDMLoss:
 
 
 def build_loss(
-    process: GaussianDiffusion, loss: Any, **settings: Any
+    process: GaussianDiffusion, network: nn.Module, loss: Any, **settings: Any
 ) -> Callable[..., dict[str, Tensor]]:
     """A model's loss: a `DiffusionLoss` with the settings that are given, or another.
 
     Args:
         process: What the model's network is trained on.
+        network: The network, which a loss may refuse.
         loss: Config of another loss, or the loss.
         **settings: Arguments of `DiffusionLoss`; None is its default.
     """
@@ -179,4 +216,7 @@ def build_loss(
     if given:
         kind = loss['type'] if isinstance(loss, dict) else type(loss).__name__
         raise ValueError(f'{" and ".join(given)} are of DiffusionLoss, and the loss is {kind}')
-    return build_part(MODELS, loss)
+    built = build_part(MODELS, loss)
+    if isinstance(built, TrainingLoss):
+        built.check_fits(network)
+    return built

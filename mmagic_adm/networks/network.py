@@ -6,11 +6,12 @@ besides; a network that lacks it is treated like any module, or refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 
 @runtime_checkable
@@ -124,3 +125,15 @@ def sharding_units(network: nn.Module) -> list[nn.Module]:
         elif isinstance(child, nn.Sequential):
             units.append(child)
     return [unit for unit in units if any(True for _ in unit.parameters())]
+
+
+def own_share(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """The values of parameters that this process has: all, if they are not sharded."""
+    values = [parameter.data for parameter in parameters]
+    return [value.to_local() if isinstance(value, DTensor) else value for value in values]
+
+
+@torch.no_grad()
+def move(network: nn.Module, to: nn.Module, share: float) -> None:
+    """Takes a network's weights so far towards another's, whether or not both are sharded."""
+    torch._foreach_lerp_(own_share(network.parameters()), own_share(to.parameters()), share)

@@ -1,7 +1,8 @@
 """The samplers, each with its walk from noise to an image; and whatever solver diffusers ships."""
 
-from mmagic_adm.schedulers.base import Scheduler, Step, StepNoise
+from mmagic_adm.schedulers.base import Scheduler, Step, StepNoise, look
 from mmagic_adm.schedulers.boosted import BoostedHeunScheduler
+from mmagic_adm.schedulers.consistency import ConsistencyScheduler
 from mmagic_adm.schedulers.ddim import DDIMScheduler
 from mmagic_adm.schedulers.ddpm import DDPMScheduler
 from mmagic_adm.schedulers.diffusers_scheduler import DiffusersScheduler
@@ -12,6 +13,7 @@ from mmagic_adm.schedulers.travel import DDNMScheduler, RePaintScheduler
 
 __all__ = [
     'BoostedHeunScheduler',
+    'ConsistencyScheduler',
     'DDIMRestartScheduler',
     'DDIMScheduler',
     'DDNMScheduler',
@@ -25,4 +27,5 @@ __all__ = [
     'Step',
     'StepNoise',
     'StepOutput',
+    'look',
 ]

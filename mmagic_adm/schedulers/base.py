@@ -19,7 +19,7 @@ from mmagic_adm.diffusion import (
     at_least_float32,
     randn_like_samples,
 )
-from mmagic_adm.guidance.base import Form, Guide, Path
+from mmagic_adm.guidance.base import Form, Guide, Moment, Path
 from mmagic_adm.guidance.source import Gradient, as_guide
 
 Denoise = Denoiser | Callable[[Tensor, NoiseLevel], Prediction]
@@ -48,6 +48,28 @@ class StepNoise:
         if noise.shape != x.shape:
             raise ValueError(f'Noise of shape {(*noise.shape,)} for a sample of {(*x.shape,)}')
         return at_least_float32(noise)
+
+
+def look(
+    denoiser: Denoise, x: Tensor, level: NoiseLevel, guide: Guide | None, clipped: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The image and the noise in x, under guidance by a gradient if there is any.
+
+    Args:
+        denoiser: Says which image is in a sample.
+        x: The sample.
+        level: How noisy it is.
+        guide: Guidance.
+        clipped: Whether the denoiser clips images, after which the noise is what they leave.
+    """
+    prediction = denoiser(x, level)
+    x_0, eps = prediction.x_0.to(x.dtype), prediction.eps.to(x.dtype)
+    if clipped:
+        eps = level.eps(x, x_0)
+    if guide is None or Form.GRADIENT not in guide.forms:
+        return x_0, eps
+    eps = guide.shift_eps(Moment(level.to_unit(x).float(), level, x_0.float()), eps)
+    return level.x_0(x, eps), eps
 
 
 @dataclass(frozen=True)
@@ -92,11 +114,14 @@ class Scheduler(ABC):
         guided_by: The forms of guidance that it takes, besides those that wrap the denoiser.
         full_process: The discrete process in whose timesteps guidance is told of noise.
         clip_sample: Whether predicted images are to be kept within [-1, 1].
+        is_of_ends: Whether what it asks for is where the flow ends, as a consistency function says
+            it, and not the mean of the images that may be in a sample.
     """
 
     guided_by: frozenset[Form] = frozenset({Form.GRADIENT})
     full_process: GaussianDiffusion = GaussianDiffusion('cosine')
     clip_sample: bool = False
+    is_of_ends: bool = False
     _levels: Sequence[NoiseLevel] = ()
 
     @property

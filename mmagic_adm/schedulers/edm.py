@@ -1,4 +1,4 @@
-"""EDM's sampler: Heun's method over noise levels, which may be raised again between the steps."""
+"""EDM's sampler: Heun's method over noise levels, which may be raised again; and its relatives."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from mmagic_adm.arguments import finite
-from mmagic_adm.diffusion import GaussianDiffusion, NoiseLevel, NoiseSchedule
-from mmagic_adm.guidance.base import Form, Guide, Moment
+from mmagic_adm.diffusion import GaussianDiffusion, NoiseLevel, NoiseSchedule, edm_sigma
+from mmagic_adm.guidance.base import Form, Guide
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
-from mmagic_adm.schedulers.base import Denoise, Scheduler, StepNoise
+from mmagic_adm.schedulers.base import Denoise, Scheduler, StepNoise, look
 
-Solver = Literal['heun', 'euler']
+Solver = Literal['heun', 'euler', 'dpm2', 'ancestral']
 
 # What EDM takes where it is not told.
 DEFAULT_STEPS = 18
@@ -32,7 +32,12 @@ class EDMHeunScheduler(Scheduler):
         sigma_min: The last noise level but 0.
         sigma_max: The first noise level.
         rho: How much denser the levels lie at the end.
-        solver: 'heun', or 'euler' for steps that are not corrected.
+        solver: 'heun'; 'euler' for steps that are not corrected; 'dpm2' for the slope halfway, the
+            second solver of DPM-Solver; 'ancestral' for Euler's steps to less noise than is next,
+            the rest of which is drawn.
+        to_zero: Whether the last step leaves no noise; else it leaves ``sigma_min``, to which the
+            levels are then spaced, as progressive distillation has them.
+        clip_sample: Whether the image in a sample, and so the slope, is kept within [-1, 1].
         S_churn: How much noise is added anew, over all steps; 0 draws none.
         S_min: Lowest noise level at which noise is added.
         S_max: Highest noise level at which noise is added.
@@ -53,6 +58,8 @@ class EDMHeunScheduler(Scheduler):
         sigma_max: float = 80.0,
         rho: float = 7.0,
         solver: Solver = 'heun',
+        to_zero: bool = True,
+        clip_sample: bool = False,
         S_churn: float = 0.0,
         S_min: float = 0.0,
         S_max: float = math.inf,
@@ -69,7 +76,7 @@ class EDMHeunScheduler(Scheduler):
         if solver not in get_args(Solver):
             raise ValueError(f'solver is one of {", ".join(get_args(Solver))}, not {solver!r}')
         self.sigma_min, self.sigma_max, self.rho = sigma_min, sigma_max, rho
-        self.solver = solver
+        self.solver, self.to_zero, self.clip_sample = solver, to_zero, clip_sample
         self.S_churn, self.S_min, self.S_max, self.S_noise = S_churn, S_min, S_max, S_noise
         self.full_process = GaussianDiffusion(beta_schedule, num_train_timesteps)
 
@@ -80,16 +87,17 @@ class EDMHeunScheduler(Scheduler):
             spec: Their number, or ``None`` for 18. The network is called twice in all but one.
         """
         num_steps = _number_of_steps(spec)
-        first, last = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
-        share = [i / max(num_steps - 1, 1) for i in range(num_steps)]
-        self.levels = [_at((first + part * (last - first)) ** self.rho) for part in share]
+        gaps = max(num_steps - 1, 1) if self.to_zero else num_steps
+        self.levels = [
+            _at(edm_sigma(i / gaps, self.sigma_min, self.sigma_max, self.rho))
+            for i in range(num_steps)
+        ]
 
     def steps(
         self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Algorithm 2 of EDM; see `Scheduler.steps`."""
-        guide, x_next, num_steps = guidance, x.double(), len(self.levels)
-        sigmas = [*(float(level.noise) for level in self.levels), 0.0]
+        guide, x_next, num_steps, sigmas = guidance, x.double(), len(self.levels), self._sigmas()
         for i in range(skip, num_steps):
             t_i, t_next = sigmas[i], sigmas[i + 1]
             # t̂_i ← t_i + γ_i t_i;  x̂_i ← x_i + √(t̂_i² - t_i²) ε_i, ε_i ~ N(0, S_noise² I)
@@ -99,15 +107,19 @@ class EDMHeunScheduler(Scheduler):
                 x_hat = x_i + math.sqrt(t_hat**2 - t_i**2) * self.S_noise * draw(x_i)
             if guide is not None and Form.SAMPLE in guide.forms:
                 x_hat = guide.push_sample(x_i, x_hat, _at(t_hat), i, num_steps)
+            t_end, t_up = self._ends(t_hat, t_next)
             # d_i ← (x̂_i - D(x̂_i; t̂_i)) / t̂_i
             x_0, d_i = self._image_and_slope(denoiser, x_hat, t_hat, guide)
+            t_again = self._again(t_hat, t_end)
+            if t_again is not None:
+                # d'_i, the same at t_{i+1} or halfway;  d_i ← ½ d_i + ½ d'_i, or d'_i
+                x_again = x_hat + (t_again - t_hat) * d_i
+                x_0, d_prime = self._image_and_slope(denoiser, x_again, t_again, guide)
+                d_i = (d_i + d_prime) / 2 if self.solver == 'heun' else d_prime
             # x_{i+1} ← x̂_i + (t_{i+1} - t̂_i) d_i
-            x_next = x_hat + (t_next - t_hat) * d_i
-            if self._corrects(t_next):
-                # d'_i ← (x_{i+1} - D(x_{i+1}; t_{i+1})) / t_{i+1}
-                x_0, d_prime = self._image_and_slope(denoiser, x_next, t_next, guide)
-                # x_{i+1} ← x̂_i + (t_{i+1} - t̂_i) (½ d_i + ½ d'_i)
-                x_next = x_hat + (t_next - t_hat) * (d_i + d_prime) / 2
+            x_next = x_hat + (t_end - t_hat) * d_i
+            if t_up > 0:
+                x_next = x_next + t_up * draw(x_next)
             yield x_next, x_0
 
     def to_noise(self, denoiser: Denoise, images: Tensor) -> Tensor:
@@ -116,21 +128,21 @@ class EDMHeunScheduler(Scheduler):
         x = images.double()
         for t_i, t_next in itertools.pairwise(sigmas):
             _, d_i = self._image_and_slope(denoiser, x, t_i, None)
-            x_next = x + (t_next - t_i) * d_i
-            if self._corrects(t_next):
-                _, d_prime = self._image_and_slope(denoiser, x_next, t_next, None)
-                x_next = x + (t_next - t_i) * (d_i + d_prime) / 2
-            x = x_next
+            t_again = self._again(t_i, t_next)
+            if t_again is not None:
+                x_again = x + (t_again - t_i) * d_i
+                _, d_prime = self._image_and_slope(denoiser, x_again, t_again, None)
+                d_i = (d_i + d_prime) / 2 if self.solver == 'heun' else d_prime
+            x = x + (t_next - t_i) * d_i
         return (x / sigmas[-1]).to(images.dtype)
 
     def calls(self, skip: int = 0) -> Sequence[NoiseLevel]:
         """The levels at which a walk calls the denoiser."""
-        sigmas = [*(float(level.noise) for level in self.levels), 0.0]
         calls = []
-        for t_i, t_next in itertools.islice(itertools.pairwise(sigmas), skip, None):
-            calls.append(_at(self._raised(t_i)))
-            if self._corrects(t_next):
-                calls.append(_at(t_next))
+        for t_i, t_next in itertools.islice(itertools.pairwise(self._sigmas()), skip, None):
+            t_hat = self._raised(t_i)
+            again = self._again(t_hat, self._ends(t_hat, t_next)[0])
+            calls += [_at(t) for t in (t_hat, again) if t is not None]
         return calls
 
     def init_noise(self, noise: Tensor) -> Tensor:
@@ -147,22 +159,33 @@ class EDMHeunScheduler(Scheduler):
         gamma = min(self.S_churn / len(self.levels), math.sqrt(2) - 1) if inside else 0.0
         return t_i + gamma * t_i
 
-    def _corrects(self, t_next: float) -> bool:
-        """Whether the slope is also taken where a step ends: without noise there is none."""
-        return self.solver == 'heun' and t_next > 0
+    def _sigmas(self) -> list[float]:
+        """Where steps begin, and where the last one ends."""
+        end = 0.0 if self.to_zero else self.sigma_min
+        return [*(float(level.noise) for level in self.levels), end]
+
+    def _ends(self, t_hat: float, t_next: float) -> tuple[float, float]:
+        """How far down the slope leads, and how much noise brings it up to t_{i+1} again."""
+        if self.solver != 'ancestral':
+            return t_next, 0.0
+        # The variance of p(x_{i+1} | x_i, x_0), as in DDPM.
+        up = math.sqrt(t_next**2 * (t_hat**2 - t_next**2)) / t_hat
+        return math.sqrt(t_next**2 - up**2), up
+
+    def _again(self, t_hat: float, t_next: float) -> float | None:
+        """Where the slope is taken a second time: where the step ends, if noise is left, or midway.
+
+        Midway is in cube roots.
+        """
+        if self.solver == 'dpm2':
+            return ((t_hat ** (1 / 3) + t_next ** (1 / 3)) / 2) ** 3
+        return t_next if self.solver == 'heun' and t_next > 0 else None
 
     def _image_and_slope(
         self, denoiser: Denoise, x: Tensor, sigma: float, guide: Guide | None
     ) -> tuple[Tensor, Tensor]:
         """The image and dx/dσ, which is the noise in x (EDM, eq. 1), under guidance."""
-        level = _at(sigma)
-        prediction = denoiser(x, level)
-        x_0, eps = prediction.x_0.double(), prediction.eps.double()
-        if guide is None or Form.GRADIENT not in guide.forms:
-            return x_0, eps
-        moment = Moment(level.to_unit(x).float(), level, prediction.x_0.float())
-        eps = guide.shift_eps(moment, eps)
-        return level.x_0(x, eps), eps
+        return look(denoiser, x, _at(sigma), guide, self.clip_sample)
 
 
 def _at(sigma: float) -> NoiseLevel:

@@ -36,10 +36,10 @@ def _shapes(name, prefix=''):
 def test_every_released_file_gives_the_config_of_its_network(tmp_path, name):
     inspection = config_from_checkpoint(save_released(name, tmp_path))
     manifest = load_manifest(name)
-    networks = {k: v for k, v in inspection.config.items() if k != 'diffusion_scheduler'}
+    networks = {k: v for k, v in inspection.config.items() if k in ('unet', 'classifier')}
     tensors = sum(len(build_without_weights(c).state_dict()) for c in networks.values())
     assert tensors == len(manifest['state_dict_shapes'])
-    if 'flags' in manifest:
+    if 'flags' in manifest and 'flags_by_checkpoint' not in manifest:
         from_flags = config_from_flags(manifest['flags'])
         for part, config in networks.items():
             expected = from_flags[part]
@@ -244,3 +244,23 @@ def test_the_report_has_a_line_for_everything(mmagic_file):
         part, name = place.split('.')
         assert f'  {name} = {inspection.config[part][name]!r} ' in report
     assert len(report.splitlines()) == 1 + len(inspection.config) + len(inspection.origins)
+
+
+def test_consistency_models_are_told_apart_by_their_names(tmp_path):
+    manifest = load_manifest('consistency_imagenet64')
+    shapes = manifest['state_dict_shapes'].items()
+    zero = torch.zeros(1)
+    state = {key: zero.expand(*shape) for key, shape in shapes}
+    torch.save(state, tmp_path / 'x.pt')
+    for file, is_consistent in manifest['distillation'].items():
+        named = (tmp_path / 'x.pt').rename(tmp_path / file)
+        inspection = config_from_checkpoint(named)
+        named.rename(tmp_path / 'x.pt')
+        assert inspection.fits['unet'] == (file.removesuffix('.pt'),)
+        around = inspection.config['preconditioning']
+        assert ('sigma_min' in around) == is_consistent
+        assert around['c_noise'] == 250.0
+        kind = 'ConsistencyScheduler' if is_consistent else 'EDMHeunScheduler'
+        assert inspection.config['diffusion_scheduler']['type'] == kind
+    unnamed = config_from_checkpoint(tmp_path / 'x.pt')
+    assert 'which fits too: the name tells' in unnamed.guessed['preconditioning.type']

@@ -11,22 +11,29 @@ from tests.reference import golden_names, load_manifest
 MANIFESTS = golden_names('checkpoints')
 
 
-def _entry_of(manifest):
-    (entry,) = (
-        entry
-        for entry in zoo_entries()
-        if entry.url and entry.url.endswith(f'/{manifest["checkpoint"]}')
-    )
+def _files_of(manifest):
+    """Those that a manifest describes: several may be of one architecture."""
+    return manifest.get('checkpoints', [manifest['checkpoint']])
+
+
+def _entry_of(manifest, file=None):
+    file = file or manifest['checkpoint']
+    (entry,) = (e for e in zoo_entries() if e.url and e.url.endswith(f'/{file}'))
     return entry
 
 
 @pytest.mark.parametrize('name', MANIFESTS)
 def test_every_released_file_is_in_the_zoo_once(name):
     manifest = load_manifest(name)
-    entry = _entry_of(manifest)
-    assert entry.parameters == manifest['num_parameters']
-    assert entry.flags == manifest.get('flags')
-    assert entry.weights() == entry.url
+    for file in _files_of(manifest):
+        entry = _entry_of(manifest, file)
+        assert entry.parameters == manifest['num_parameters']
+        assert entry.weights() == entry.url
+        if 'distillation' in manifest:
+            is_consistent = 'sigma_min' in entry.preconditioning
+            assert is_consistent == manifest['distillation'][file]
+    if 'flags_by_checkpoint' not in manifest:
+        assert entry.flags == manifest.get('flags')
     if 'config' in manifest:
         assert entry.config == f'guided_diffusion/{manifest["config"]}'
 
@@ -36,7 +43,10 @@ def test_the_networks_config_builds_exactly_what_is_in_the_file(name):
     manifest = load_manifest(name)
     (config,) = _entry_of(manifest).network_configs().values()
     network = build_without_weights(config)
-    shapes = {key: tuple(shape) for key, shape in manifest['state_dict_shapes'].items()}
+    shapes = {
+        key: tuple(shape[:3] if key.endswith(('.qkv.weight', '.proj_out.weight')) else shape)
+        for key, shape in manifest['state_dict_shapes'].items()
+    }
     assert shapes_of(network.state_dict()) == shapes
     assert sum(p.numel() for p in network.parameters()) == manifest['num_parameters']
 
@@ -74,7 +84,7 @@ def test_a_licence_is_shown_with_the_address_that_weights_come_from(monkeypatch)
 
 
 def test_there_is_nothing_in_the_zoo_that_was_not_released_or_is_not_in_the_paper():
-    released = {load_manifest(name)['checkpoint'] for name in MANIFESTS}
+    released = {file for name in MANIFESTS for file in _files_of(load_manifest(name))}
     named = {e.url.rpartition('/')[2] for e in zoo_entries() if e.url}
     assert named - set(EDM2) == released
     assert [e.name for e in zoo_entries() if e.url is None] == [
@@ -153,7 +163,8 @@ def test_the_index_has_what_the_ecosystems_tools_read():
     index = yaml.safe_load((config_directory() / 'guided_diffusion/metafile.yml').read_text())
     collections = {collection['Name'] for collection in index['Collections']}
     names = [model['Name'] for model in index['Models']]
-    assert len(set(names)) == len(names) == len(MANIFESTS) + len(EDM2)
+    files = [file for name in MANIFESTS for file in _files_of(load_manifest(name))]
+    assert len(set(names)) == len(names) == len(files) + len(EDM2)
     for model in index['Models']:
         assert model['In Collection'] in collections
         assert model['Weights'].startswith('https://')

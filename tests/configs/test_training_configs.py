@@ -10,7 +10,8 @@ from mmagic_adm.registry import HOOKS, LOOPS, RUNNERS
 from tests.reference import REPOSITORY
 
 FOLDERS = [REPOSITORY / 'configs' / name for name in ('guided_diffusion', 'digits', 'emoji')]
-TRAINED_HERE = re.compile(r'(adm|adm-fsdp|adm-u|edm|classifier|judge|finetune)_\dxb')
+KINDS = 'adm|adm-fsdp|adm-u|edm|cm|cm-cd|cm-ct|cm-pd|ect|classifier|judge|finetune'
+TRAINED_HERE = re.compile(rf'({KINDS})_\dxb')
 PATHS = sorted(
     path for folder in FOLDERS for path in folder.glob('*.py') if TRAINED_HERE.match(path.stem)
 )
@@ -19,6 +20,9 @@ ACCUMULATED = {
     'adm_8xb32_imagenet-64x64': 8,
     'classifier_8xb32_imagenet-64x64': 4,
     'edm_8xb32_imagenet-64x64': 16,
+    'cm-cd_8xb32_imagenet-64x64': 8,
+    'cm-ct_8xb32_imagenet-64x64': 8,
+    'cm-pd_8xb32_imagenet-64x64': 8,
 }
 # Learning rate and weight decay (ADM, tables 11 to 13), where they are not the usual ones.
 PUBLISHED_RATES = {
@@ -40,7 +44,7 @@ PUBLISHED_STEPS = {
 }
 
 NAME = re.compile(
-    r'(?P<kind>adm|adm-fsdp|adm-u|edm|classifier|judge|finetune)_(?P<processes>\d)xb(?P<batch>\d+)_'
+    rf'(?P<kind>{KINDS})_(?P<processes>\d)xb(?P<batch>\d+)_'
     r'(?P<data>imagenet|lsun-\w+(-nodropout)?|digits|emoji|image-folder)-(\d+x\d+-)?(?P<size>\d+)x\d+'
     r'(?P<uncond>-uncond)?'
 )
@@ -48,7 +52,7 @@ MODEL = {
     'adm': 'AblatedDiffusionModel',
     'adm-fsdp': 'AblatedDiffusionModel',
     'adm-u': 'UpsamplerTraining',
-    'edm': 'AblatedDiffusionModel',
+    **dict.fromkeys(('edm', 'cm', 'cm-cd', 'cm-ct', 'cm-pd', 'ect'), 'AblatedDiffusionModel'),
     'classifier': 'ClassifierTraining',
     'judge': 'ClassifierTraining',
     'finetune': 'AblatedDiffusionModel',
@@ -56,7 +60,7 @@ MODEL = {
 
 
 def test_there_are_configs_for_all_of_the_papers_networks():
-    assert len(PATHS) == 23
+    assert len(PATHS) == 28
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)

@@ -9,7 +9,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 
 from mmagic_adm.engine.runners import join_on_cpu
-from mmagic_adm.engine.sharding import gathered, own_share, reshard, shard, unshard
+from mmagic_adm.engine.sharding import gathered, reshard, shard, unshard
+from mmagic_adm.networks.network import own_share
 from tests.engine.training import UNET, in_two_processes
 from tests.networks.own import Plain
 from tests.reference import fill_by_name

@@ -31,6 +31,25 @@ UNET = dict(
 )
 
 
+def consistency_model(**loss) -> dict:
+    """A model that learns from another and from an average of itself."""
+    teacher = dict(
+        type='AblatedDiffusionModel',
+        unet=UNET,
+        diffusion_scheduler=dict(type='DDIMScheduler', beta_schedule='cosine'),
+        guidance=dict(type='ClassifierFreeGuidance'),
+    )
+    pairs = dict(type='Scales', start=4, start_rate=0.5)
+    return dict(
+        _delete_=True,
+        type='AblatedDiffusionModel',
+        unet=dict(type='EDMPrecond', network=dict(UNET, out_channels=1), sigma_min=0.002),
+        diffusion_scheduler=dict(type='ConsistencyScheduler'),
+        num_inference_steps=2,
+        loss=loss or dict(type='ConsistencyLoss', teacher=teacher, pairs=pairs),
+    )
+
+
 def training_config(work_dir: Path | str, max_iters: int = 6, **changes) -> Config:
     """Everything that a training has; ``changes`` replace entries at the top level."""
     config = dict(

@@ -11,7 +11,7 @@ from mmagic_adm.guidance.pace import Pace
 from mmagic_adm.schedulers import EDMHeunScheduler
 from tests.guidance.simple import PRED_X0, PROCESS, TIMESTEPS, ColourTarget, moment, path_over
 
-WALK = SimpleNamespace(guided_by={Form.GRADIENT}, full_process=PROCESS)
+WALK = SimpleNamespace(guided_by={Form.GRADIENT}, full_process=PROCESS, is_of_ends=False)
 
 
 def test_by_default_every_step_is_alike():

@@ -67,7 +67,8 @@ def methods_for(facts: ModelFacts, scheduler: str | None = None) -> list[str]:
     """The methods that are defined for a model under a scheduler; None is the model's own."""
     if facts.is_cascade:
         return [NONE] if facts.guidance is None else [NONE, OWN]
-    taken = _guided_by(facts, scheduler) | {Form.DENOISER}
+    sampler = _sampler(facts, scheduler)
+    taken = sampler.guided_by | (set() if sampler.is_of_ends else {Form.DENOISER})
     possible = {
         CLASSIFIER: facts.has_classifier,
         CLASSIFIER_FREE: facts.has_null_label,
@@ -146,12 +147,10 @@ def _paced(guidance: dict[str, Any]) -> dict[str, Any]:
     return guidance['source']
 
 
-def _guided_by(facts: ModelFacts, scheduler: str | None) -> frozenset[Form]:
-    """The forms of guidance that a scheduler takes."""
+def _sampler(facts: ModelFacts, scheduler: str | None) -> Any:
+    """A scheduler, or its class, which says what guidance it takes."""
     config = scheduler_config(scheduler)
-    if config is None:
-        return facts.built_scheduler.guided_by
-    return DIFFUSION_SCHEDULERS.get(config['type']).guided_by
+    return facts.built_scheduler if config is None else DIFFUSION_SCHEDULERS.get(config['type'])
 
 
 def _forms(guidance: Mapping[str, Any]) -> frozenset[Form]:

@@ -30,6 +30,7 @@ ATTENTION = ['self-attention', 'perturbed-attention']
         (DIGITS, 'unipc', ['none', 'classifier', 'classifier-free', *ATTENTION]),
         (IMAGENET, None, ['none', 'off-the-shelf', *ATTENTION]),
         ('adm_ddim250_8xb32_lsun-cat-256x256', None, ['none', *ATTENTION]),
+        ('cm_step2_digits-16x16', None, ['none']),  # its guidance is in its weights
         ('adm-g-u_ddpm250_8xb32_imagenet-64x64-256x256', None, ['none', 'own']),
     ],
 )

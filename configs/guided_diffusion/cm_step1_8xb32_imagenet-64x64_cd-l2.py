@@ -1,0 +1,3 @@
+_base_ = ['./cm_step1_8xb32_imagenet-64x64_cd-lpips.py']
+
+weights = dict(unet='cd_imagenet64_l2')

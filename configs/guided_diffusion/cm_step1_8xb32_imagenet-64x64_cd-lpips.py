@@ -1,0 +1,12 @@
+# Published: FID 6.20.
+_base_ = ['./_base_/models/cm_imagenet-64x64.py', './_base_/evaluation/imagenet-64x64.py']
+
+model = dict(
+    type='AblatedDiffusionModel',
+    _scope_='mmagic_adm',
+    unet=dict(type='EDMPrecond', network={{_base_.unet}}, sigma_min=0.002, c_noise=250.0),
+    diffusion_scheduler=dict(type='ConsistencyScheduler'),
+    num_inference_steps=1,
+)
+
+weights = dict(unet='cd_imagenet64_lpips')
