@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from mmengine import Config
 
-from mmagic_adm.checkpoints.zoo import find, find_config
+from mmagic_adm.checkpoints.zoo import find
 from mmagic_adm.files.download import BUNDLED
 from mmagic_adm.models import AblatedDiffusionModel
+from mmagic_adm.models.configs import find_config
 from mmagic_adm.registry import MODELS, SCOPE
 
 Weights = bool | str | Path | Mapping[str, str | Path]

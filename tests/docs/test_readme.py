@@ -5,8 +5,8 @@ import shlex
 
 from mmagic_adm.apis import init_model, sample
 from mmagic_adm.checkpoints import write_checkpoint
-from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.commands import parser_of
+from mmagic_adm.models.configs import find_config
 from tests.commands.running import succeed
 from tests.docs.snippets import code_blocks
 from tests.reference import REPOSITORY

@@ -10,7 +10,6 @@ from typing import Any
 from mmengine import Config
 
 from mmagic_adm.apis.class_names import IMAGENET_CLASSES, names_of_classes
-from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.configs import model_names
 from mmagic_adm.files.download import BUNDLED
 from mmagic_adm.models import (
@@ -18,6 +17,7 @@ from mmagic_adm.models import (
     AblatedUpsamplingModel,
     CascadedDiffusionModel,
 )
+from mmagic_adm.models.configs import find_config
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
 BUNDLED_MODEL = 'adm-g_ddim25_digits-16x16'
