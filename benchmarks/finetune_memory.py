@@ -15,7 +15,7 @@ import resource
 import torch
 from mmagic.structures import DataSample
 
-from mmagic_adm.checkpoints.zoo import find_config
+from mmagic_adm.models.configs import find_config
 from mmagic_adm.registry import MODELS
 
 CONFIG = 'finetune_1xb4_image-folder-256x256'

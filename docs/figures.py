@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmagic_adm.apis import init_model, interpolate_seeds, reconstruct, restore, sample, vary
-from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.evaluation import PlainClassifierFeatures
 from mmagic_adm.files.download import fetch
 from mmagic_adm.files.npz import read_images
@@ -38,6 +37,7 @@ from mmagic_adm.measurements import (
     measure,
 )
 from mmagic_adm.models import AblatedDiffusionModel
+from mmagic_adm.models.configs import find_config
 
 FOLDER = Path(__file__).parent / 'images'
 MODEL = 'adm-g_ddim25_digits-16x16'

@@ -42,6 +42,9 @@ class _Child(Registry):
             raise ValueError(f'there is no type {key!r} in the registry of {kinds}s; {hint}')
         return found
 
+    def __contains__(self, key: str) -> bool:
+        return super().get(key) is not None
+
     def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
         """What a config describes.
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from mmagic_adm.checkpoints.zoo import find, find_config
+from mmagic_adm.checkpoints.zoo import find
 from mmagic_adm.configs import config_file, list_models
 from mmagic_adm.model_index import model_summary
+from mmagic_adm.models.configs import find_config
 
 BYTES = 4
 # Its config has a table in which several networks guide.

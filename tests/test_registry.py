@@ -56,6 +56,13 @@ def test_every_registry_of_mmagic_has_a_child():
         assert child.scope == 'mmagic_adm'
 
 
+def test_who_asks_whether_a_type_is_there_is_told():
+    from mmagic_adm.registry import MODELS
+
+    assert 'ADMUNet' in MODELS
+    assert 'ADMUnet' not in MODELS
+
+
 def test_mmengines_own_modules_are_found_through_ours():
     import mmengine.hooks
     import torch

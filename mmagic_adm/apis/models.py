@@ -10,8 +10,9 @@ from typing import Any, Literal
 import torch
 from mmengine import Config
 
-from mmagic_adm.checkpoints.zoo import find_config, source_of
+from mmagic_adm.checkpoints.zoo import source_of
 from mmagic_adm.models import AblatedDiffusionModel
+from mmagic_adm.models.configs import find_config
 from mmagic_adm.registry import MODELS, SCOPE
 
 Weights = bool | str | Path | Mapping[str, str | Path]

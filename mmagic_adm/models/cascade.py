@@ -11,11 +11,11 @@ from mmagic.structures import DataSample
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.files.pictures import as_uint8
 from mmagic_adm.guidance.base import as_scales
 from mmagic_adm.models.adm import AblatedDiffusionModel
 from mmagic_adm.models.batch import Labels, Seeds, check_labels, count_samples, resolve_seeds
+from mmagic_adm.models.configs import find_config
 from mmagic_adm.models.runner_data import DataSamples, as_data_samples, infer_arguments
 from mmagic_adm.models.upsampling import AblatedUpsamplingModel
 from mmagic_adm.registry import MODELS, SCOPE

@@ -4,10 +4,10 @@ import pytest
 import torch
 from mmengine import Config
 
-from mmagic_adm.apis import init_model, list_models
+from mmagic_adm.apis import init_model
 from mmagic_adm.apis.models import model_config as model_config_of
 from mmagic_adm.checkpoints import write_checkpoint
-from mmagic_adm.checkpoints.zoo import find_config
+from mmagic_adm.models.configs import find_config
 from tests.reference import fill_by_name
 from tests.tiny import CLASSIFIER, build_model, model_config
 
@@ -33,13 +33,6 @@ def holds_named_weights(network):
     loaded = {key: value.clone() for key, value in network.state_dict().items()}
     named = fill_by_name(network).state_dict()
     return all(torch.equal(loaded[key], named[key]) for key in named)
-
-
-def test_the_packages_configs_are_known_by_name():
-    names = list_models()
-    assert 'adm-g_ddim25_8xb32_imagenet-64x64' in names
-    for name in names:
-        assert find_config(name).model.type
 
 
 def test_a_config_may_be_a_path_or_a_config(config_file):
@@ -69,15 +62,6 @@ def test_arguments_of_the_model_may_be_changed(config_file):
     model = init_model(config_file, weights=False, num_inference_steps=7, classifier_scale=3.0)
     assert model.num_inference_steps == 7
     assert model.guidance.scale == 3.0
-
-
-@pytest.mark.parametrize(
-    'name',
-    ['*', 'adm_*', '?', '../digits/adm_ddim25_digits-16x16', 'digits/adm_ddim25_digits-16x16'],
-)
-def test_a_name_is_neither_a_pattern_nor_a_way_elsewhere(name):
-    with pytest.raises(ValueError, match='there is no config called'):
-        find_config(name)
 
 
 @pytest.mark.parametrize('explicit', [True, False])

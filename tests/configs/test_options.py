@@ -7,8 +7,8 @@ import torch
 from mmengine import MODELS
 
 from mmagic_adm.apis.models import changed_config
-from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.commands._arguments import chosen_sampler
+from mmagic_adm.models.configs import find_config
 
 NAMES = [
     'adm-g_ddim25_digits-16x16',

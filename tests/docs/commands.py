@@ -17,8 +17,8 @@ from mmengine import MODELS, Config
 from torch.distributed.run import parse_args as torchrun_arguments
 
 from mmagic_adm.apis.models import model_config
-from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.commands import main, parser_of
+from mmagic_adm.models.configs import find_config
 from tests.docs.pages import Command
 from tests.reference import REPOSITORY
 

@@ -3,7 +3,7 @@
 import re
 
 from mmagic_adm.apis import init_model, sample
-from mmagic_adm.checkpoints.zoo import find_config
+from mmagic_adm.models.configs import find_config
 from tests.docs.commands import check
 from tests.docs.pages import commands_in
 from tests.docs.snippets import code_blocks

@@ -10,7 +10,6 @@ from typing import Any
 from mmengine import Config
 
 from mmagic_adm.apis.class_names import IMAGENET_CLASSES, names_of_classes
-from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.configs import list_models
 from mmagic_adm.models import (
     AblatedDiffusionModel,

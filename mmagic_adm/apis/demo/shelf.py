@@ -15,9 +15,9 @@ from torch import nn
 from mmagic_adm.apis.demo.catalogue import ModelFacts
 from mmagic_adm.apis.demo.order import Order
 from mmagic_adm.apis.models import default_device, init_model, model_config
-from mmagic_adm.checkpoints.zoo import find_config
 from mmagic_adm.files.download import fetch
 from mmagic_adm.guidance.classifier import build_frozen
+from mmagic_adm.models.configs import find_config
 
 Kept = TypeVar('Kept')
 

@@ -1,0 +1,22 @@
+"""Configs are found by their names, and by nothing that only looks like one."""
+
+import pytest
+
+from mmagic_adm.configs import list_models
+from mmagic_adm.models.configs import find_config
+
+
+def test_the_packages_configs_are_known_by_name():
+    names = list_models()
+    assert 'adm-g_ddim25_8xb32_imagenet-64x64' in names
+    for name in names:
+        assert find_config(name).model.type
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['*', 'adm_*', '?', '../digits/adm_ddim25_digits-16x16', 'digits/adm_ddim25_digits-16x16'],
+)
+def test_a_name_is_neither_a_pattern_nor_a_way_elsewhere(name):
+    with pytest.raises(ValueError, match='there is no config called'):
+        find_config(name)
