@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mmagic_adm.apis import init_model
-from mmagic_adm.apis.models import BUNDLED
 from mmagic_adm.checkpoints import config_directory
 from mmagic_adm.datasets.digits import digit_images, enlarge, load_scans
 from mmagic_adm.evaluation import RunningStatistics, frechet_distance, precision_recall
+from mmagic_adm.files.download import BUNDLED
 from mmagic_adm.files.pictures import as_images, as_pictures, as_uint8, contact_sheet
 from mmagic_adm.networks.plain_classifier import PlainClassifier
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmagic_adm.apis import init_model
-from mmagic_adm.apis.models import BUNDLED
+from mmagic_adm.files.download import BUNDLED
 from mmagic_adm.files.pictures import as_uint8
 from tests.reference import REPOSITORY
 
