@@ -97,9 +97,9 @@ def _constant(node: ast.expr) -> Any:
             return [_constant(entry) for entry in entries]
         case ast.Call(func=ast.Name(id='dict'), keywords=keywords):
             return {keyword.arg: _constant(keyword.value) for keyword in keywords if keyword.arg}
-        case ast.Dict(keys=keys, values=values):
-            entries = zip(keys, values, strict=True)
-            return {_constant(key): _constant(value) for key, value in entries if key}
+        case ast.Dict():
+            pairs = zip(node.keys, node.values, strict=True)
+            return {_constant(key): _constant(value) for key, value in pairs if key}
     return None
 
 
