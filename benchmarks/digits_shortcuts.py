@@ -7,7 +7,7 @@ figures of the model card it says how far the images are from those of the first
 network was called, and how long it took, in seconds of the processor.
 
     python benchmarks/digits_shortcuts.py --num-samples 1000
-    python benchmarks/digits_shortcuts.py --num-samples 1000 --ways DDIM other tuned
+    python benchmarks/digits_shortcuts.py --num-samples 500 --ways exact 'other seeds' tuned
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ class LPIPS(nn.Module):
 
     def forward(self, said: Tensor, target: Tensor) -> Tensor:
         """Distances, (N,), of images in [-1, 1]."""
-        pair = said, target
         if said.shape[-1] < LEAST_SIZE:
-            pair = tuple(F.interpolate(x, size=SEEN_SIZE, mode='bilinear') for x in pair)
-        return self.network(*pair).flatten()
+            said, target = (
+                F.interpolate(x, size=SEEN_SIZE, mode='bilinear') for x in (said, target)
+            )
+        return self.network(said, target).flatten()

@@ -238,7 +238,7 @@ def test_a_spacing_that_edm_does_not_have_is_refused(spec):
         (dict(sigma_min=90), 'sigma_min 90 is not between 0 and sigma_max 80'),
         (dict(rho=0), r'rho is above 0 and .* not 0 and 0\.0'),
         (dict(S_churn=-1), r'S_churn 0 or more, not 7\.0 and -1'),
-        (dict(solver='rk4'), "solver is one of heun, euler, not 'rk4'"),
+        (dict(solver='rk4'), "solver is one of heun, euler, dpm2, ancestral, not 'rk4'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(kwargs, message):

@@ -16,6 +16,7 @@ from mmagic_adm.models import (
     AblatedUpsamplingModel,
     CascadedDiffusionModel,
 )
+from mmagic_adm.models.configs import find_config
 from mmagic_adm.networks import ADMEncoder
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
