@@ -11,6 +11,7 @@ from tests.reference import REPOSITORY
 # options, and the model that they name is built without memory for its weights.
 NOT_RUN = {
     'make ': 'sets up an environment, or starts a server',
+    'mmagic-adm demo': 'serves until it is stopped; the page has tests of its own',
     'pip ': 'changes the environment that the tests run in',
     'source ': 'changes the shell',
     'torchrun ': 'wants several GPUs',
