@@ -22,7 +22,7 @@ PIP_ARGS ?=
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TESTS    ?= tests
 JOBS     ?= auto
-EXTRAS   := standalone,solvers,evaluation,digits,demo,docs,tests
+EXTRAS   := standalone,solvers,evaluation,digits,deepinv,demo,docs,tests
 
 VENV     := .venv
 BIN      := $(VENV)/bin

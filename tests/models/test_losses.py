@@ -48,7 +48,7 @@ def test_the_loss_is_the_process_loss_at_the_timesteps_drawn():
         ('p2', lambda snr: 1 / (1 + snr)),
         (dict(type='p2', k=0.5, gamma=2), lambda snr: (0.5 + snr) ** -2),
     ],
-    ids=str,
+    ids=['min-SNR', 'min-SNR of 1', 'P2', 'P2 of 0.5 and 2'],
 )
 def test_errors_weigh_by_the_signal_to_noise_ratio(prediction, weighting, of_noise):
     process = GaussianDiffusion(prediction_type=prediction)
