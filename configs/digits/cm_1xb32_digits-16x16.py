@@ -9,6 +9,7 @@ _base_ = [
 weights = 'bundled://digits-16x16_unet.safetensors'
 model = dict(
     type='AblatedDiffusionModel',
+    _scope_='mmagic_adm',
     # Nothing is dropped. The null class keeps its row in the file, and does not learn.
     unet=dict(
         _base_.consistency,

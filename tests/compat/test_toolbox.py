@@ -14,9 +14,10 @@ from mmagic_adm.models import DiffusionDataPreprocessor
 from tests.evaluation.tiny import TINY, blocky_images
 from tests.tiny import build_model, model_config
 
-models = pytest.importorskip(
-    'mmagic.models', reason='`make toolbox` tests it', exc_type=ImportError
-)
+try:
+    from mmagic import models
+except (ImportError, AttributeError):  # it asks diffusers for what newer ones no longer have
+    pytest.skip('`make toolbox` tests it', allow_module_level=True)
 
 
 def run(tmp_path, scope, preprocessor=None, **parts):

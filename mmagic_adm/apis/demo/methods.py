@@ -76,9 +76,10 @@ def methods_for(facts: ModelFacts, scheduler: str | None = None) -> list[str]:
         PIXELS: facts.has_classifier and isinstance(facts.built_scheduler, DiscreteScheduler),
         SELF: facts.has_middle,
         PERTURBED: facts.has_middle,
-        OWN: own_method(facts) == OWN,
     }
     methods = [method for method, is_possible in possible.items() if is_possible]
+    own = own_method(facts)
+    methods += [own] * (own not in [NONE, *methods])
     return [NONE] + [each for each in methods if _forms(guidance_of(facts, each)) <= taken]
 
 
