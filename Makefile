@@ -64,6 +64,7 @@ demo-web: $(STAMP)
 	$(BIN)/mmagic-adm demo
 
 test: $(STAMP)
+	@echo 'The quick tests: about six minutes on two free cores.'
 	$(PYTEST) -m 'not slow' $(TESTS)
 
 test-all: $(STAMP)

@@ -19,7 +19,7 @@ def run(code: str) -> str:
     return result.stdout.strip()
 
 
-@pytest.mark.parametrize('scope', ['mmagic', 'mmagic_adm', None])
+@pytest.mark.parametrize('scope', ['mmagic', None])
 def test_a_config_is_built_without_importing_the_toolboxs_models(scope):
     output = run(f"""
         import sys

@@ -145,6 +145,7 @@ def test_the_script_runs_from_anywhere(tmp_path, unet_file):
     assert (done.returncode, done.stdout) == (0, 'out.safetensors\n')
 
 
+@pytest.mark.slow
 def test_a_line_of_python_converts_there_and_back(tmp_path, unet_file, unet_state):
     line = (
         'from mmagic_adm.checkpoints import read_checkpoint, write_checkpoint as write; '

@@ -102,6 +102,7 @@ def _update_on_one_of_two(rank, folder):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_keep_one_history(tmp_path):
     torch.multiprocessing.spawn(_update_on_one_of_two, args=(str(tmp_path),), nprocs=2)
     golden, _ = golden_sampler()

@@ -38,12 +38,12 @@ PROGRESSIVE = consistency_model(type='ProgressiveDistillationLoss', scales=dict(
     'changes',
     [
         dict(),
-        dict(optim_wrapper=dict(accumulative_counts=2)),
+        pytest.param(dict(optim_wrapper=dict(accumulative_counts=2)), marks=pytest.mark.slow),
         # MMEngine has functions among the state of this one.
-        dict(param_scheduler=[ONE_CYCLE]),
+        pytest.param(dict(param_scheduler=[ONE_CYCLE]), marks=pytest.mark.slow),
         dict(custom_hooks=[dict(type='TrainingState'), RAMPED_UP]),
         dict(model=consistency_model()),
-        dict(model=PROGRESSIVE),
+        pytest.param(dict(model=PROGRESSIVE), marks=pytest.mark.slow),
     ],
     ids=['plain', 'accumulating', 'one-cycle', 'ramped-up', 'consistency', 'progressive'],
 )

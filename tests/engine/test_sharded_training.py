@@ -102,6 +102,7 @@ def assert_alike(a, b, **tolerance):
         assert a == b
 
 
+@pytest.mark.slow
 def test_sharded_training_takes_the_same_steps(trained):
     ordinary, sharded = (load(trained / kind / 'iter_4.pth') for kind in ('ordinary', 'sharded'))
     assert ordinary.keys() == sharded.keys()
@@ -112,6 +113,7 @@ def test_sharded_training_takes_the_same_steps(trained):
     assert moved > 1e-4
 
 
+@pytest.mark.slow
 def test_resumed_sharded_training_ends_bit_equal(trained):
     whole, resumed = (load(trained / kind / 'iter_4.pth') for kind in ('sharded', 'resumed'))
     for part in (*PARTS, 'param_schedulers'):
@@ -132,6 +134,7 @@ def distil_both_ways(work_dir):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_so_does_one_that_compares_the_network_with_its_average(tmp_path):
     in_two_processes(distil_both_ways, tmp_path)
     ordinary, ordinary_resumed, sharded, sharded_resumed = (
@@ -150,6 +153,7 @@ def test_so_does_one_that_compares_the_network_with_its_average(tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['sharded', 'ordinary'])
+@pytest.mark.slow
 def test_a_training_goes_on_with_shares_or_without(trained, kind):
     expected, resumed = (
         load(trained / name / 'iter_4.pth') for name in ('ordinary', f'resumed_{kind}')
@@ -158,6 +162,7 @@ def test_a_training_goes_on_with_shares_or_without(trained, kind):
         assert_alike(resumed[part], expected[part], atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_its_checkpoint_is_one_of_a_whole_model(trained):
     model = MODELS.build({**config_of(trained).model, '_scope_': 'mmagic_adm'})
     state = load(trained / 'sharded' / 'iter_4.pth')['state_dict']
@@ -165,11 +170,13 @@ def test_its_checkpoint_is_one_of_a_whole_model(trained):
     assert all(torch.equal(state[key], tensor) for key, tensor in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_one_process_samples_for_all(trained):
     sheets = [sorted((trained / kind).rglob('samples_*.png')) for kind in ('ordinary', 'sharded')]
     assert [len(found) for found in sheets] == [2, 2]
 
 
+@pytest.mark.slow
 def test_processes_validate_different_numbers_of_samples(trained):
     ordinary, sharded = (
         load(trained / kind / 'iter_4.pth')['message_hub']['log_scalars']['val/brightness'].data[0]

@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from mmengine import MODELS
 from mmengine.dist import get_rank
@@ -108,5 +109,6 @@ def compare():
     train_in_half_precision()
 
 
+@pytest.mark.slow
 def test_weights_that_are_shared_out_act_as_whole_ones():
     in_two_processes(compare)

@@ -43,6 +43,7 @@ def test_ssim_of_equal_images_and_of_a_constant_shift():
         ssim(flat[..., :8], flat[..., :8])
 
 
+@pytest.mark.slow
 def test_lpips_is_torch_fidelitys(tmp_path, monkeypatch):
     module = pytest.importorskip('torch_fidelity.sample_similarity_lpips')
     import torchvision

@@ -63,6 +63,7 @@ def test_custom_guidance_does_what_its_scores_reward(tmp_path):
 
 
 class TestEvaluatingOwnSamples:
+    @pytest.mark.slow
     def test_digits_are_made_and_compared_without_a_download(self, tmp_path):
         printed = run('evaluate_own_samples.py', tmp_path)
         assert len(list((tmp_path / 'outputs' / 'my_digits').glob('*.png'))) == 100

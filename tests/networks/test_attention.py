@@ -48,7 +48,7 @@ def test_a_network_in_its_preconditioning_attends_as_its_own():
     assert (other - call(network)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize('how', ['packed', 'compiled'])
+@pytest.mark.parametrize('how', ['packed', pytest.param('compiled', marks=pytest.mark.slow)])
 def test_it_is_seen_however_the_network_is_computed(unet, how):
     seen = []
 
