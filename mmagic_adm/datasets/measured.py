@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmagic_adm.datasets.sample_specs import SampleSpecs
-from mmagic_adm.files.pictures import as_images, as_pixels
+from mmagic_adm.files.pictures import Mode, as_images, as_pixels
 from mmagic_adm.measurements import Measurement, build_operator, measure
 from mmagic_adm.registry import DATASETS, build_part
 
@@ -54,14 +54,15 @@ class MeasuredImages(SampleSpecs):
             raise ValueError(
                 f'num_samples is {num_samples}, and from {start} on are {count} images'
             )
-        self._mode = 'L' if channels == 1 else 'RGB'
+        self._mode: Mode = 'L' if channels == 1 else 'RGB'
         super().__init__(num_samples or count, None, seed=seed, start=start)
-        self._follows_from = dict(
+        self._follows_from: dict[str, Any] = dict(
             images=images, operator=operator, sigma_y=sigma_y, channels=channels, labelled=labelled
         )
-        labels = [self._images.get_data_info(i).get('gt_label') for i in range(start, start + 1)]
-        self._is_labelled = labelled and labels[0] is not None
-        self._shape = tuple(self.truth(start).shape)
+        label = self._images.get_data_info(start).get('gt_label')
+        self._is_labelled = labelled and label is not None
+        channels, height, width = self.truth(start).shape
+        self._shape = (channels, height, width)
         self._operator = build_operator(operator, self._shape, seed=seed + start, sigma_y=sigma_y)
 
     @property

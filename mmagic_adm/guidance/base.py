@@ -159,9 +159,9 @@ class Mixture(NamedTuple):
     eps: Tensor
     z: Tensor
     there: NoiseLevel
-    fresh: float
+    fresh: float | Tensor
     """The factor on fresh noise."""
-    kept: float
+    kept: float | Tensor
     """The factor on the noise in x_t."""
 
     def plain(self) -> Tensor:
