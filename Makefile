@@ -13,10 +13,14 @@
 #   make docs       build the documentation into site/; a warning is an error
 #   make wheel      build dist/*.whl, and the sdist
 #   make lock       resolve requirements/constraints.txt anew, on every Python supported
+#   make on-gpu     run the tests that need a GPU, and measure everything on it, in seven minutes
 #   make clean      remove both environments and what was built
 #
 # CPU=1 sets up .venv with PyTorch's build for CPUs, from TORCH_INDEX: 2.1 GB in place of 5.9. PYTHON
 # picks the interpreter (3.10 to 3.12), PIP_ARGS is handed to pip, TESTS to pytest.
+#
+# on-gpu runs by python3 as it is, which has torch, and needs no network: what else the package
+# imports it takes from the wheels in the folder WHEELS (see benchmarks/README.md). Results go to OUT.
 
 PIP_ARGS ?=
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -39,7 +43,7 @@ TOOLBOX_PIP := $(TOOLBOX)/bin/python -m pip install --quiet --disable-pip-versio
 COST     := $(if $(CPU),2.1 GB,5.9 GB where PyTorch comes with CUDA; CPU=1 leaves that out: 2.1 GB)
 PYTEST   := $(BIN)/python -m pytest --numprocesses $(JOBS)
 
-.PHONY: help install demo demo-web test test-all fuzz toolbox coverage lint format docs wheel lock clean
+.PHONY: help install demo demo-web test test-all fuzz toolbox coverage lint format docs wheel lock on-gpu clean
 .DEFAULT_GOAL := help
 
 help:
@@ -106,6 +110,15 @@ docs: $(STAMP)
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --outdir dist .
+
+WHEELS   ?=
+OUT      ?= outputs/on_gpu
+ON_GPU   := build/on_gpu
+
+on-gpu:
+	@$(if $(WHEELS),python3 -m pip install --quiet --no-index --no-deps --no-compile --upgrade \
+		--target $(ON_GPU) $(WHEELS)/*.whl)
+	PYTHONPATH=$(ON_GPU):. python3 benchmarks/on_gpu.py $(OUT)
 
 lock:
 	python3 requirements/lock.py

@@ -18,7 +18,8 @@ import math
 import statistics
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -30,10 +31,9 @@ from mmagic_adm.apis import init_model
 from mmagic_adm.guidance.classifier import log_probability
 from mmagic_adm.models.compiled import Run
 from mmagic_adm.models.profiles import apply_profile, arithmetic_of, choose_profile
-from mmagic_adm.networks.blocks import AttentionBlock
+from mmagic_adm.networks.blocks import AttentionBlock, GroupNorm32
 
-PRODUCT_SIZE = 4096
-ROW = '{:20}{:>9}{:>11}{:>9}{:>9}{:>11}{:>9}{:>12}{:>12}{:>10}'
+ROW = '{:20}{:>9}{:>11}{:>9}{:>9}{:>11}{:>9}{:>12}{:>12}{:>12}{:>10}'
 
 
 class Pair(NamedTuple):
@@ -44,6 +44,33 @@ class Pair(NamedTuple):
     classifier: nn.Module | None
     profile: Any
     dtype: torch.dtype
+
+
+@dataclass
+class Cost:
+    """What a guided step costs in one way.
+
+    Attributes:
+        way: How it is computed.
+        dtype: In which type.
+        batch_size: Samples in the batch.
+        first: Seconds of the first step, which compiles, packs, and fills caches.
+        step: Seconds of a guided step.
+        call: Seconds of the U-Net's call in it.
+        eps_error: Relative error of the predicted noise.
+        gradient_error: Relative error of the classifier's gradient.
+        gib: Memory that the step takes besides what was there, on a GPU.
+    """
+
+    way: str
+    dtype: str
+    batch_size: int
+    first: float
+    step: float
+    call: float
+    eps_error: float
+    gradient_error: float | None
+    gib: float | None
 
 
 def main() -> None:
@@ -61,53 +88,113 @@ def main() -> None:
 
     model = init_model(arguments.model, arguments.device, weights=False)
     randomise(model)
-    pairs = ways(model, arguments)
-    batch = inputs(model, arguments.batch_size)
-    work = flops(pairs[0], batch)
-    rates = {dtype: product_rate(dtype, model.device) for dtype in {pair.dtype for pair in pairs}}
-    for pair in pairs:  # compiles, packs, and fills caches
-        begin = time.perf_counter()
-        guided_step(pair, batch)
-        print(f'{pair.name}: first step {time.perf_counter() - begin:.1f} s')
-
-    steps: dict[str, list[float]] = {pair.name: [] for pair in pairs}
-    calls: dict[str, list[float]] = {pair.name: [] for pair in pairs}
-    for _ in range(arguments.rounds):
-        for pair in pairs:
-            calls[pair.name].append(seconds(lambda pair=pair: network_call(pair, batch)))
-            steps[pair.name].append(seconds(lambda pair=pair: guided_step(pair, batch)))
+    specs: dict[str, Any] = {'exact': 'exact', 'fast': dict(base='fast', compiled=False)}
+    if arguments.compiled:
+        specs['fast, compiled'] = dict(base='fast', compiled=True, packed=False)
+    pairs = [plain_pair(model, arguments.half_plain)]
+    pairs += [profiled_pair(model, name, spec) for name, spec in specs.items()]
+    work, _ = flops(pairs[0], inputs(model, 1))
+    rates = {pair.dtype: product_rate(pair.dtype, model.device) for pair in pairs}
+    costs = measure(pairs, inputs(model, arguments.batch_size), arguments.rounds)
 
     print(f'{arguments.model}, batch of {arguments.batch_size}, {describe(model.device)}')
-    print(f'a network call takes {work / 1e9:.0f} GFLOP')
+    print(f'a network call takes {work / 1e9:.0f} GFLOP an image')
     print(
         ROW.format(
             '', 's/step', 'images/s*', 'x plain', 's/call', 'x plain', 'GFLOP/s', 'of product',
-            'error eps', 'peak MiB',
+            'error eps', 'gradient', 'peak GiB',
         )
     )  # fmt: skip
-    plain = pairs[0].name
-    reference, _ = guided_step(pairs[0], batch)
-    for pair in pairs:
-        step, call = (statistics.median(times[pair.name]) for times in (steps, calls))
-        eps, _ = guided_step(pair, batch)
-        error = (eps - reference).norm() / reference.norm()
-        rate = work / call / 1e9
+    plain = costs[0]
+    for pair, cost in zip(pairs, costs, strict=True):
+        rate = work * cost.batch_size / cost.call
         print(
             ROW.format(
-                pair.name,
-                f'{step:.3f}',
-                f'{arguments.batch_size / step / 25:.3f}',
-                f'{statistics.median(steps[plain]) / step:.2f}',
-                f'{call:.3f}',
-                f'{statistics.median(calls[plain]) / call:.2f}',
-                f'{rate:.0f}',
+                cost.way,
+                f'{cost.step:.3f}',
+                f'{cost.batch_size / cost.step / 25:.3f}',
+                f'{plain.step / cost.step:.2f}',
+                f'{cost.call:.3f}',
+                f'{plain.call / cost.call:.2f}',
+                f'{rate / 1e9:.0f}',
                 f'{rate / rates[pair.dtype]:.0%}',
-                f'{error:.1e}',
-                peak_memory(pair, batch),
+                f'{cost.eps_error:.1e}',
+                '-' if cost.gradient_error is None else f'{cost.gradient_error:.1e}',
+                '-' if cost.gib is None else f'{cost.gib:.2f}',
             )
         )
     print('* of 25 steps. Rates of a matrix product:', end=' ')
-    print(', '.join(f'{rate:.0f} GFLOP/s in {dtype}' for dtype, rate in rates.items()))
+    print(', '.join(f'{rate / 1e9:.0f} GFLOP/s in {dtype}' for dtype, rate in rates.items()))
+
+
+def measure(
+    pairs: Sequence[Pair],
+    batch: dict[str, Tensor],
+    rounds: int,
+    truth: tuple[Tensor, Tensor | None] | None = None,
+) -> list[Cost]:
+    """What a guided step costs in each way, which take turns.
+
+    Args:
+        pairs: The ways.
+        batch: What :func:`inputs` gave.
+        rounds: How often each takes its turn.
+        truth: Noise and gradient of the first samples, to tell errors by; None takes the first
+            way's.
+    """
+    firsts, gibs = [], []
+    for pair in pairs:
+        with memory_taken(batch['x'].device) as taken:
+            firsts.append(seconds(lambda pair=pair: guided_step(pair, batch)))
+            guided_step(pair, batch)  # records what is to be recorded
+        gibs.append(taken[0] if taken else None)
+    steps: dict[str, list[float]] = {pair.name: [] for pair in pairs}
+    calls: dict[str, list[float]] = {pair.name: [] for pair in pairs}
+    for _ in range(rounds):
+        for pair in pairs:
+            calls[pair.name].append(seconds(lambda pair=pair: network_call(pair, batch)))
+            steps[pair.name].append(seconds(lambda pair=pair: guided_step(pair, batch)))
+    truth = truth or guided_step(pairs[0], batch)
+    costs = []
+    for pair, first, gib in zip(pairs, firsts, gibs, strict=True):
+        both = zip(guided_step(pair, batch), truth, strict=True)
+        errors = [relative_error(found, true) for found, true in both]
+        costs.append(
+            Cost(
+                way=pair.name,
+                dtype=str(pair.dtype).removeprefix('torch.'),
+                batch_size=len(batch['x']),
+                first=first,
+                step=statistics.median(steps[pair.name]),
+                call=statistics.median(calls[pair.name]),
+                eps_error=errors[0],
+                gradient_error=errors[1],
+                gib=gib,
+            )
+        )
+    return costs
+
+
+def relative_error(found: Tensor | None, truth: Tensor | None) -> float | None:
+    """How far from the truth a result is, for as many samples as that is known of."""
+    if found is None or truth is None:
+        return None
+    found = found[: len(truth)].to(truth)
+    return float((found - truth).norm() / truth.norm())
+
+
+@contextlib.contextmanager
+def memory_taken(device: torch.device) -> Iterator[list[float]]:
+    """Gives a list that holds, at the end, the GiB that the block took at its peak on a GPU."""
+    taken: list[float] = []
+    if device.type != 'cuda':
+        yield taken
+        return
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_reserved()
+    yield taken
+    taken.append((torch.cuda.max_memory_reserved() - before) / 2**30)
 
 
 def randomise(model: nn.Module) -> None:
@@ -118,24 +205,14 @@ def randomise(model: nn.Module) -> None:
             nn.init.normal_(parameter, std=0.02)
 
 
-def ways(model: Any, arguments: argparse.Namespace) -> list[Pair]:
-    """The pair of networks as plain code, and in each profile."""
-    device = model.device
-    pairs = [plain_pair(model, arguments.half_plain)]
-    specs: dict[str, Any] = {
-        'exact': 'exact',
-        'fast': dict(base='fast', compiled=False),
-    }
-    if arguments.compiled:
-        specs['fast, compiled'] = dict(base='fast', compiled=True, packed=False)
-    for name, spec in specs.items():
-        chosen = choose_profile(spec, device, Run((), 1, lambda: 0.0)).profile
-        networks = copy.deepcopy(nn.ModuleList([model.unet, model.classifier or nn.Identity()]))
-        apply_profile(chosen, networks)
-        unet, classifier = networks
-        dtype = getattr(torch, chosen.dtype)
-        pairs.append(Pair(name, unet, classifier if model.classifier else None, chosen, dtype))
-    return pairs
+def profiled_pair(model: Any, name: str, spec: Any) -> Pair:
+    """Copies of the networks in a profile."""
+    chosen = choose_profile(spec, model.device, Run((), 1, lambda: 0.0)).profile
+    networks = copy.deepcopy(nn.ModuleList([model.unet, model.classifier or nn.Identity()]))
+    apply_profile(chosen, networks)
+    unet, classifier = networks
+    dtype = getattr(torch, chosen.dtype)
+    return Pair(name, unet, classifier if model.classifier else None, chosen, dtype)
 
 
 def plain_pair(model: Any, half: bool) -> Pair:
@@ -144,6 +221,8 @@ def plain_pair(model: Any, half: bool) -> Pair:
     for module in networks.modules():
         if isinstance(module, AttentionBlock):
             module.forward = types.MethodType(unfused_attention, module)  # type: ignore[method-assign]
+        if isinstance(module, GroupNorm32):
+            module.forward = types.MethodType(converted_norm, module)  # type: ignore[method-assign]
     dtype = torch.float16 if half else torch.float32
     for network in networks:
         if half and hasattr(network, 'compute_in'):
@@ -151,6 +230,12 @@ def plain_pair(model: Any, half: bool) -> Pair:
     unet, classifier = networks
     name = 'plain, float16' if half else 'plain'
     return Pair(name, unet, classifier if model.classifier else None, None, dtype)
+
+
+def converted_norm(norm: GroupNorm32, x: Tensor) -> Tensor:
+    """A group norm of a tensor in float32, and back."""
+    weight, bias = norm.weight.float(), norm.bias.float()
+    return F.group_norm(x.float(), norm.num_groups, weight, bias, norm.eps).to(x.dtype)
 
 
 def unfused_attention(block: AttentionBlock, x: Tensor) -> Tensor:
@@ -205,18 +290,25 @@ def guided_step(pair: Pair, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | 
     return eps, gradient
 
 
-def flops(plain: Pair, batch: dict[str, Tensor]) -> float:
-    """Floating-point operations of a call; counted of the plain network, whose parts all count."""
+def flops(plain: Pair, batch: dict[str, Tensor]) -> tuple[float, float]:
+    """Floating-point operations of a call and of a guided step; of plain code every part counts."""
     with FlopCounterMode(display=False) as counter:
         network_call(plain, batch)
-    return float(counter.get_total_flops())
+    call = step = counter.get_total_flops()
+    if plain.classifier is not None:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            plain.classifier(batch['x'], batch['t'])
+        # Of its way back, which goes to the image and not to the weights, there is as much.
+        step += 2 * counter.get_total_flops()
+    return float(call), float(step)
 
 
-def product_rate(dtype: torch.dtype, device: torch.device) -> float:
-    """What a large matrix product reaches, in GFLOP/s."""
-    left, right = (torch.randn(PRODUCT_SIZE, PRODUCT_SIZE, device=device).to(dtype) for _ in '12')
-    times = [seconds(lambda: left @ right) for _ in range(7)]
-    return 2 * PRODUCT_SIZE**3 / statistics.median(times[1:]) / 1e9
+def product_rate(dtype: torch.dtype, device: torch.device, size: int | None = None) -> float:
+    """What a large matrix product reaches, in FLOP/s."""
+    size = size or (8192 if device.type == 'cuda' else 4096)
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in '12')
+    times = [seconds(lambda: left @ right) for _ in range(12)]
+    return 2 * size**3 / statistics.median(times[2:])
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -232,16 +324,6 @@ def synchronise() -> None:
     """Waits for the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def peak_memory(pair: Pair, batch: dict[str, Tensor]) -> str:
-    """Most memory of a step besides the weights, in MiB; on GPUs, where it is counted."""
-    if not batch['x'].is_cuda:
-        return '-'
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    guided_step(pair, batch)
-    return f'{(torch.cuda.max_memory_allocated() - before) / 2**20:.0f}'
 
 
 def describe(device: torch.device) -> str:

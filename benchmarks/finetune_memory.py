@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import copy
 import resource
+from typing import Any
 
 import torch
+from bench_training import now
 from mmagic.structures import DataSample
 
 from mmagic_adm.models.configs import find_config
+from mmagic_adm.networks.network import move
 from mmagic_adm.registry import MODELS
 
 CONFIG = 'finetune_1xb4_image-folder-256x256'
@@ -31,34 +34,46 @@ def main() -> None:
     parser.add_argument('--no-checkpointing', action='store_true', help='keep all activations')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     arguments = parser.parse_args()
+    found = measure(arguments.batch_size, not arguments.no_checkpointing, arguments.device)
+    print(
+        f'{CONFIG}, batch of {arguments.batch_size}, {arguments.device}: weights '
+        f'{found["weights"]:.1f} GiB, with gradients, average and AdamW '
+        f'{5 * found["weights"]:.1f} GiB, at the peak {found["peak"]:.1f} GiB'
+    )
 
+
+def measure(batch_size: int, use_checkpoint: bool, device: str, **changes: Any) -> dict[str, float]:
+    """GiB of the weights and at the peak of two steps, and seconds of the second.
+
+    Args:
+        batch_size: Images in the batch.
+        use_checkpoint: Whether activations are computed again in the backward pass.
+        device: Where to train.
+        **changes: Arguments of the network, in place of the config's.
+    """
     config = find_config(CONFIG)
     settings = config.model.to_dict()
     settings.pop('pretrained_cfgs')
-    settings['unet']['use_checkpoint'] = not arguments.no_checkpointing
-    before = memory(arguments.device)
-    model = MODELS.build(settings).to(arguments.device).train()
+    settings['unet'].update(use_checkpoint=use_checkpoint, **changes)
+    before = memory(device)
+    model = MODELS.build(settings).to(device).train()
     average = copy.deepcopy(model.unet).requires_grad_(False)
     optimizer = torch.optim.AdamW(model.unet.parameters(), lr=config.optim_wrapper.optimizer.lr)
     weights = sum(parameter.nbytes for parameter in model.unet.parameters()) / GIB
 
     size = model.unet.image_size
-    images = torch.rand(arguments.batch_size, 3, size, size, device=arguments.device) * 2 - 1
+    images = torch.rand(batch_size, 3, size, size, device=device) * 2 - 1
     labels = [DataSample().set_gt_label(0) for _ in images]
     for _ in range(2):
-        with torch.autocast(torch.device(arguments.device).type, torch.bfloat16):
+        begin = now()
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
             losses = model(images, labels, mode='loss')
         losses['loss'].backward()
         optimizer.step()
         optimizer.zero_grad()
-        pairs = zip(average.parameters(), model.unet.parameters(), strict=True)
-        for kept, new in pairs:
-            kept.lerp_(new.detach(), 0.001)
-    peak = memory(arguments.device) - before
-    print(
-        f'{CONFIG}, batch of {arguments.batch_size}, {arguments.device}: weights {weights:.1f} '
-        f'GiB, with gradients, average and AdamW {5 * weights:.1f} GiB, at the peak {peak:.1f} GiB'
-    )
+        move(average, model.unet, 0.001)
+        seconds = now() - begin
+    return dict(weights=weights, peak=memory(device) - before, seconds=seconds)
 
 
 def memory(device: str) -> float:
