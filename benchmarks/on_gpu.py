@@ -164,6 +164,13 @@ def guided_steps(size: str) -> Callable[[Work, Keep], None]:
         tried = bench_sampling.profiled_pair(model, 'fast, cudnn.benchmark', work.compiled)
         pair = in_place(model, work.compiled)
         cost = row(pair)
+        networks = [pair.unet, pair.classifier]
+        keep(
+            compiled=[
+                getattr(n, '_compiled_call_impl', None) and n._compiled_call_impl.works
+                for n in networks
+            ]
+        )
         keep(loop=loop(model, cost.step, count))
         keep(compiled_kernels=kernels(pair, inputs(model, count)))
         for batch_size in others:
