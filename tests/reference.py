@@ -8,6 +8,8 @@ import zlib
 import numpy as np
 import torch
 
+from mmagic_adm.networks import DiT
+
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -65,10 +67,23 @@ def weight_from_name(key: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 def fill_by_name(module: torch.nn.Module, name_of=lambda key: key) -> torch.nn.Module:
     """Fills a module's weights from their keys; ``name_of`` maps ours to the original's."""
-    kept = ('num_batches_tracked', 'resample_filter', 'freqs')
+    kept = ('num_batches_tracked', 'resample_filter', 'freqs', 'pos_embed')
     state = module.state_dict()
     for key, value in state.items():
         if not key.endswith(kept):
             state[key] = weight_from_name(name_of(key), tuple(value.shape)).to(value.dtype)
     module.load_state_dict(state)
     return module
+
+
+def dit(golden: Golden) -> torch.nn.Module:
+    """The DiT of a golden, its weights filled from their names."""
+    kwargs = golden.meta['kwargs']
+    network = DiT(
+        kwargs['input_size'],
+        (kwargs['hidden_size'], kwargs['depth'], kwargs['num_heads']),
+        kwargs['patch_size'],
+        out_channels=kwargs['in_channels'] * (1 + kwargs['learn_sigma']),
+        num_classes=kwargs['num_classes'],
+    )
+    return fill_by_name(network).eval()

@@ -3,6 +3,7 @@
 from mmagic_adm.networks.architecture import CHANNEL_MULT
 from mmagic_adm.networks.classifier import ADMClassifier
 from mmagic_adm.networks.discriminator import ADMDiscriminator
+from mmagic_adm.networks.dit import DiT
 from mmagic_adm.networks.edm2 import EDM2UNet
 from mmagic_adm.networks.encoder import ADMEncoder
 from mmagic_adm.networks.network import Network, check_network
@@ -16,6 +17,7 @@ __all__ = [
     'ADMEncoder',
     'ADMSuperResolutionUNet',
     'ADMUNet',
+    'DiT',
     'EDM2UNet',
     'Network',
     'PlainClassifier',

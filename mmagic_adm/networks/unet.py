@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmagic_adm.arguments import whole
 from mmagic_adm.networks.blocks import GroupNorm32, zero_init
+from mmagic_adm.networks.class_table import ClassTable
 from mmagic_adm.networks.convolution import Convolution
 from mmagic_adm.networks.deep_features import DeepFeatures
 from mmagic_adm.networks.encoder import ADMEncoder, in_own_type
@@ -98,17 +98,7 @@ class ADMUNet(ADMEncoder):
             if labels is not None:
                 raise ValueError('labels were given to an unconditional network (num_classes=None)')
             return embedding
-        if labels is None:
-            if self.null_label is None:
-                raise ValueError(
-                    f'this network needs labels: it is conditional on {self.num_classes} classes '
-                    'and was trained without label dropout'
-                )
-            labels = torch.full_like(timesteps, self.null_label, dtype=torch.long)
-        if self.training and self.null_label is not None:
-            dropped = torch.rand(labels.shape, device=labels.device) < self.class_dropout_prob
-            labels = labels.masked_fill(dropped, self.null_label)
-        return embedding + self.label_emb(labels)
+        return embedding + self.label_emb(labels, timesteps)
 
     def count_outer_blocks(self, levels: int) -> int:
         """Blocks of the way down, and as many of the way up, that the finest levels have."""
@@ -121,20 +111,14 @@ class ADMUNet(ADMEncoder):
 
     def _add_classes(self) -> int | None:
         """Makes the table of class embeddings; gives the index of the null class, if any."""
-        if not 0 <= self.class_dropout_prob < 1:
-            raise ValueError(
-                f'class_dropout_prob is a probability below 1, not {self.class_dropout_prob}'
-            )
-        has_null_class = self.class_dropout_prob > 0
         if self.num_classes is None:
-            if has_null_class:
+            if self.class_dropout_prob:
                 raise ValueError('class_dropout_prob needs num_classes: there is no label to drop')
             return None
-        whole(
-            self.num_classes, f'num_classes of {type(self).__name__} is a number from 1 on, or None'
+        self.label_emb = ClassTable(
+            self.num_classes, self.embedding_channels, self.class_dropout_prob
         )
-        self.label_emb = nn.Embedding(self.num_classes + has_null_class, self.embedding_channels)
-        return self.num_classes if has_null_class else None
+        return self.label_emb.null_label
 
 
 @MODELS.register_module()
