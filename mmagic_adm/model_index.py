@@ -50,9 +50,13 @@ def model_summary(name: str) -> ModelSummary:
         download = _sum_of_known([stage.download for stage in stages])
         return ModelSummary(last.image_size, base.num_classes, download, fid)
     network = _merged(config['unet'], model['unet'] or {})
-    weights = config.get('weights', {'unet': ''})
-    download = _sum_of_known([_size_of(each) for each in weights.values()])
-    return ModelSummary(network['image_size'], network.get('num_classes'), download, fid)
+    weights = list(config.get('weights', {'unet': ''}).values())
+    # Latents are of another size than the images that a codec makes of them.
+    codec = _merged(config.get('codec', {}), model.get('codec') or {}) or network
+    if 'weights' in codec:
+        weights.append(codec['weights'])
+    download = _sum_of_known([_size_of(each) for each in weights])
+    return ModelSummary(codec['image_size'], network.get('num_classes'), download, fid)
 
 
 @functools.cache

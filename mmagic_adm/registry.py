@@ -64,6 +64,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 MODELS = _child(
     mmagic.MODELS,
     'mmagic_adm.networks',
+    'mmagic_adm.codecs',
     'mmagic_adm.denoisers',
     'mmagic_adm.guidance',
     'mmagic_adm.measurements',

@@ -23,9 +23,11 @@ def has_upsamplers(name):
 def test_size_classes_and_download(name):
     config, summary = find_config(name), model_summary(name)
     network = config.model.unet.get('network', config.model.unet)
-    assert summary.image_size == network.image_size
+    codec = config.model.get('codec', network)
+    assert summary.image_size == codec.image_size
     assert summary.num_classes == network.get('num_classes')
-    weights = config.get('weights', {'unet': 'one of your own'}).values()
+    weights = list(config.get('weights', {'unet': 'one of your own'}).values())
+    weights += filter(None, [codec.get('weights')])
     if any('/' in each or ' ' in each for each in weights if not each.startswith('bundled://')):
         assert summary.download is None
         return

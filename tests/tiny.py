@@ -52,3 +52,38 @@ def build_model(**changes):
 def as_pixels(count: int, seed: int = 0) -> torch.Tensor:
     """Start noise for a small model."""
     return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+# An autoencoder of images of 16 pixels, with latents of 4 channels and 8 pixels.
+AUTOENCODER = dict(
+    down_block_types=('DownEncoderBlock2D',) * 2,
+    up_block_types=('UpDecoderBlock2D',) * 2,
+    block_out_channels=(8, 8),
+    norm_num_groups=4,
+)
+CODEC = dict(type='AutoencoderCodec', image_size=16, weights=None, autoencoder=AUTOENCODER)
+DIT = dict(type='DiT', image_size=8, size=(32, 1, 2), num_classes=10)
+
+
+def latent_model_config(**changes) -> dict:
+    """Config of a small DiT in latents; ``unet`` and ``codec`` may change single arguments."""
+    return dict(
+        type='AblatedDiffusionModel',
+        _scope_='mmagic_adm',
+        unet={**DIT, **changes.pop('unet', {})},
+        codec={**CODEC, **changes.pop('codec', {})},
+        diffusion_scheduler={
+            **dict(type='DDPMScheduler', clip_sample=False),
+            **changes.pop('diffusion_scheduler', {}),
+        },
+        num_inference_steps=changes.pop('num_inference_steps', 3),
+        **changes,
+    )
+
+
+def build_latent_model(**changes):
+    """A small DiT in latents with weights that follow from their names."""
+    model = MODELS.build(latent_model_config(**changes)).eval()
+    fill_by_name(model.unet)
+    fill_by_name(model.codec.autoencoder)
+    return model

@@ -65,7 +65,8 @@ def encode(
         numbers = labels_of_each(model, labels, len(images))
         inputs['labels'] = torch.tensor(numbers, device=model.device)
     with evaluating(model):
-        noise = scheduler.to_noise(model.denoiser(scheduler, watch=watch, **inputs), images)
+        denoiser = model.denoiser(scheduler, watch=watch, **inputs)
+        noise = scheduler.to_noise(denoiser, model.codec.encode(images))
     watch.close()
     return noise
 

@@ -32,8 +32,9 @@ def init_model(
         device: Where it goes; None takes a GPU if there is one.
         weights: True loads the released weights that the config names, downloading them if need
             be. A name, path or URL loads a file with all of the model's networks, or with its U-Net
-            alone; a mapping gives each network ('unet', 'classifier') its own. False leaves the
-            model as it was initialised. For a cascade, a list has one of these for each stage.
+            alone; a mapping gives each network ('unet', 'classifier') its own. An autoencoder's
+            stay those that its config names. False leaves all as they were initialised. For a
+            cascade, a list has one of these for each stage.
         profile: How the networks compute: 'exact', in float32; 'fast', as fast as the hardware
             allows; 'auto', the same, and compiled where that pays; or a dict, see
             :func:`~mmagic_adm.models.profiles.choose_profile`. None takes the config's, or 'exact'.
@@ -68,6 +69,8 @@ def model_config(
         return _cascade_with_weights(model, weights)
     if weights is False:
         model.pop('pretrained_cfgs', None)
+        if 'weights' in (model.get('codec') or {}):
+            model['codec'] = dict(model['codec'], weights=None)
     elif weights is not True or not model.get('pretrained_cfgs'):
         model['pretrained_cfgs'] = _sources(config, model, weights)
     return model

@@ -3,6 +3,7 @@
 from mmagic_adm.datasets.digits import EnlargeScan, HandwrittenDigits
 from mmagic_adm.datasets.emoji import DrawEmoji, Emoji
 from mmagic_adm.datasets.images import LSUN, ImageFolder, NpzImages
+from mmagic_adm.datasets.latents import DrawLatent, LatentImages
 from mmagic_adm.datasets.measured import MeasuredImages
 from mmagic_adm.datasets.real_and_made import RealAndMade
 from mmagic_adm.datasets.sample_specs import SampleSpecs
@@ -22,10 +23,12 @@ __all__ = [
     'LSUN',
     'CenterSquare',
     'DrawEmoji',
+    'DrawLatent',
     'Emoji',
     'EnlargeScan',
     'HandwrittenDigits',
     'ImageFolder',
+    'LatentImages',
     'MeasuredImages',
     'NpzImages',
     'PackTrainingImage',

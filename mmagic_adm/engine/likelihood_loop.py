@@ -10,6 +10,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, TestLoop
 from torch import Tensor
 
+from mmagic_adm.codecs import PixelCodec
 from mmagic_adm.diffusion import bits_per_dim
 from mmagic_adm.models.runner_data import DataSamples, labels_of
 from mmagic_adm.registry import LOOPS
@@ -49,7 +50,12 @@ class LikelihoodLoop(TestLoop):
         self.seed = seed
 
     def run(self) -> dict:
-        """Measures all images; refuses a model whose images are no means."""
+        """Measures all images; refuses a model whose images are no means, or are decoded."""
+        if not isinstance(self.runner.model.codec, PixelCodec):
+            raise ValueError(
+                'bits per dim are those of pixels, and this model diffuses latents, of which its '
+                'decoder is no density: measure a model of pixels'
+            )
         if self.runner.model.diffusion_scheduler.is_of_ends:
             raise ValueError(
                 'bits per dim need the mean of the images in x_t, and a consistency function says '

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from mmagic_adm.codecs import Codec
 from mmagic_adm.guidance.base import Guidance
 from mmagic_adm.guidance.classifier import ClassifierGuidance
 from mmagic_adm.guidance.pixel_as_param import PixelAsParamGuidance
-from mmagic_adm.guidance.source import as_guidance
+from mmagic_adm.guidance.source import GradientSource, as_guidance
 from mmagic_adm.registry import MODELS
 
 
@@ -48,6 +49,27 @@ def build_guidance(
             '(classifier=None), or add it up (SumGuidance)'
         )
     return built
+
+
+def check_sizes(guidance: Guidance, network: Any, codec: Codec) -> None:
+    """Refuses, before anything is sampled, a classifier of images of another size.
+
+    Args:
+        guidance: The guidance.
+        network: The network that is sampled from.
+        codec: What makes images of what it samples.
+    """
+    latents = (network.in_channels, network.image_size, network.image_size)
+    for part in guidance.modules():
+        if not isinstance(part, GradientSource) or not part.image_size:
+            continue
+        sees_images = part.looks_at == 'pred_x0'
+        size = codec.image_shape(latents)[-1] if sees_images else network.image_size
+        if part.image_size != size:
+            raise ValueError(
+                f'the classifier of {type(part).__name__} is for images of {part.image_size} '
+                f'pixels, the network for {size}; take the classifier of that size'
+            )
 
 
 def _uses(guidance: Guidance, classifier: nn.Module) -> bool:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mmagic_adm.arguments import finite
+from mmagic_adm.codecs import PIXELS, Codec
 from mmagic_adm.configs import nearest
 from mmagic_adm.denoisers.base import Denoiser, told_to_all
 from mmagic_adm.diffusion import GaussianDiffusion, NoiseLevel
@@ -83,10 +84,12 @@ class Path:
     Args:
         levels: Those at which the denoiser is called, noisiest first.
         process: The process in whose timesteps guidance is told of them.
+        codec: What makes images of what is diffused, for guidance that looks at them.
     """
 
     levels: Sequence[NoiseLevel]
     process: GaussianDiffusion
+    codec: Codec = PIXELS
 
     @cached_property
     def timesteps(self) -> list[float]:
@@ -195,11 +198,6 @@ class Guidance(nn.Module):
     @property
     def num_classes(self) -> int | None:
         """How many classes this guidance tells apart, where it does and says."""
-        return None
-
-    @property
-    def image_size(self) -> int | None:
-        """The image size that this guidance is made for, where there is one."""
         return None
 
     def bind(
@@ -317,12 +315,6 @@ class Guidance(nn.Module):
             raise ValueError(
                 f'the classifier of {name} tells {self.num_classes} classes apart, '
                 f'the network has {classes}'
-            )
-        size = getattr(network, 'image_size', None)
-        if size and self.image_size and self.image_size != size:
-            raise ValueError(
-                f'the classifier of {name} is for images of {self.image_size} pixels, the network '
-                f'for {size}; take the classifier of that size'
             )
 
     def train(self, mode: bool = True) -> Guidance:

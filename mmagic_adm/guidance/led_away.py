@@ -23,11 +23,12 @@ class LedAway(WrappedDenoiser):
     Args:
         inner: D. Where guidance is skipped, it is called as if nothing were around it.
         batch: The samples.
+        channels: How many channels are led away, from the first on; None is all.
     """
 
-    def __init__(self, inner: Denoiser, batch: Batch) -> None:
+    def __init__(self, inner: Denoiser, batch: Batch, channels: int | None = None) -> None:
         super().__init__(inner)
-        self.batch = batch
+        self.batch, self.channels = batch, channels
 
     def predict(self, x_t: Tensor, level: NoiseLevel, inputs: Mapping[str, Tensor]) -> Prediction:
         """What D says, led away."""
@@ -37,6 +38,9 @@ class LedAway(WrappedDenoiser):
         by: Any = factor * self.batch.scales
         if rows is not None:
             by = by[rows]
+        if self.channels is not None:
+            place = torch.arange(x_t.shape[1], device=x_t.device).view(1, -1, 1, 1)
+            by = by * (place < self.channels)
         said, worse = self.ask(x_t, level, inputs, slice(None) if rows is None else rows)
         return said.away_from(worse, by, rows)
 

@@ -94,11 +94,6 @@ class PixelAsParamGuidance(Guidance):
         """How many classes the source tells apart."""
         return self.source.num_classes
 
-    @property
-    def image_size(self) -> int | None:
-        """The image size that the source is made for."""
-        return self.source.image_size
-
     def bind(
         self,
         path: Path,

@@ -59,11 +59,6 @@ class SampleGuidance(Guidance):
         """How many classes the source tells apart, where it does and says."""
         return self.source.num_classes
 
-    @property
-    def image_size(self) -> int | None:
-        """The image size that the source is made for, where there is one."""
-        return self.source.image_size
-
     def bind(
         self,
         path: Path,

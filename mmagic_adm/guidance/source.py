@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from mmagic_adm.codecs import PIXELS, Codec
 from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Moment, Path
 from mmagic_adm.registry import MODELS, SCOPE
 
@@ -23,22 +24,30 @@ class Source(Guidance):
     # Whether the gradient of some samples can be had without the others.
     splits: ClassVar[bool] = True
 
-    def gradient(self, x_t: Tensor, t: Tensor, pred_x0: Tensor, labels: Tensor | None) -> Tensor:
+    def gradient(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        pred_x0: Tensor,
+        labels: Tensor | None,
+        codec: Codec = PIXELS,
+    ) -> Tensor:
         """Gradient of each sample's log-probability (up to a constant), (N, C, H, W)."""
         raise NotImplementedError
 
     def push(self, moment: Moment, weight: Tensor | float, batch: Batch) -> Tensor:
         """The gradient times the scale and the weight; zero, at no cost, where it is skipped."""
         factor, rows, (x_t, level, x_0) = batch.factor(moment.level), batch.rows, moment
+        codec = batch.path.codec
         if factor == 0:
             return torch.zeros_like(x_t)
         scales = factor * batch.scales
         if rows is None or not self.splits:
             t = batch.timesteps(level, x_t)
-            return weight * (self.gradient(x_t, t, x_0, batch.labels) * scales)
+            return weight * (self.gradient(x_t, t, x_0, batch.labels, codec) * scales)
         # Samples that are not pushed are not looked at.
         seen, labels = x_t[rows], None if batch.labels is None else batch.labels[rows]
-        pushed = self.gradient(seen, batch.timesteps(level, seen), x_0[rows], labels)
+        pushed = self.gradient(seen, batch.timesteps(level, seen), x_0[rows], labels, codec)
         pushed = (pushed * scales[rows]).to(x_t.dtype)  # type: ignore[index]
         return weight * torch.zeros_like(x_t).index_copy(0, rows, pushed)
 
@@ -47,8 +56,9 @@ class GradientSource(Source):
     """A source that differentiates a score, one number per sample.
 
     Subclasses define :meth:`score`. Its gradient is taken with respect to the noisy image, or to
-    the image that the network predicts, as ``looks_at`` says. See :class:`Guidance` for the
-    arguments.
+    the image that the network predicts, as ``looks_at`` says. Where latents are diffused, a
+    predicted image is decoded, and the gradient is that by its latents; x_t is shown as it is. See
+    :class:`Guidance` for the arguments.
     """
 
     looks_at: Literal['x_t', 'pred_x0'] = 'x_t'
@@ -57,15 +67,35 @@ class GradientSource(Source):
         """Log-probability (up to a constant) of each sample, (N,)."""
         raise NotImplementedError
 
-    def gradient(self, x_t: Tensor, t: Tensor, pred_x0: Tensor, labels: Tensor | None) -> Tensor:
+    @property
+    def image_size(self) -> int | None:
+        """The size of what it looks at, where it takes one alone."""
+        return None
+
+    def gradient(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        pred_x0: Tensor,
+        labels: Tensor | None,
+        codec: Codec = PIXELS,
+    ) -> Tensor:
         """Gradient of the scores; their graph is gone when this returns."""
-        x = x_t if self.looks_at == 'x_t' else pred_x0
+        x, codec = (x_t, PIXELS) if self.looks_at == 'x_t' else (pred_x0, codec)
+        return torch.cat(
+            [
+                self._gradient(x[rows], t[rows], None if labels is None else labels[rows], codec)
+                for rows in codec.slices(len(x))
+            ]
+        )
+
+    def _gradient(self, x: Tensor, t: Tensor, labels: Tensor | None, codec: Codec) -> Tensor:
         # Autograd has to work although sampling runs without it, in inference mode even.
         with torch.inference_mode(False), torch.enable_grad():
             x = x.detach().clone().requires_grad_()
             t = t[:1].clone().expand(len(t))  # still shared
             labels = None if labels is None else labels.clone()
-            scores = self.score(x, t, labels)
+            scores = self.score(codec.decode(x), t, labels)
             if scores.shape != (len(x),):
                 raise ValueError(
                     f'{self.score_name} gave scores of shape {tuple(scores.shape)} for {len(x)} '
@@ -102,8 +132,15 @@ class GivenGradient(Source):
         super().__init__(scale, **pace)
         self.function = function
 
-    def gradient(self, x_t: Tensor, t: Tensor, pred_x0: Tensor, labels: Tensor | None) -> Tensor:
-        """What the function gives for the whole batch."""
+    def gradient(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        pred_x0: Tensor,
+        labels: Tensor | None,
+        codec: Codec = PIXELS,
+    ) -> Tensor:
+        """What the function gives for the whole batch, as it is diffused."""
         gradient: Any = self.function(x_t, t, pred_x0)
         if not isinstance(gradient, Tensor) or gradient.shape != x_t.shape:
             is_tensor = isinstance(gradient, Tensor)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmagic_adm.arguments import finite, whole
 from mmagic_adm.checkpoints.loading import load_network, recognise_on_load
+from mmagic_adm.codecs import Codec, PixelCodec
 from mmagic_adm.denoisers import (
     ClippedDenoiser,
     Denoiser,
@@ -21,13 +22,14 @@ from mmagic_adm.denoisers import (
     RedrawnLabels,
     make_denoiser,
 )
-from mmagic_adm.diffusion import randn_samples
+from mmagic_adm.diffusion import randn_like_samples, randn_samples
 from mmagic_adm.guidance import Guidance, Guide, Path
-from mmagic_adm.guidance.assembly import build_guidance
+from mmagic_adm.guidance.assembly import build_guidance, check_sizes
 from mmagic_adm.guidance.base import Scale, as_scales
 from mmagic_adm.guidance.classifier import freeze
 from mmagic_adm.guidance.combination import SumGuidance, together
 from mmagic_adm.measurements import Measurement, Restoration, build_method
+from mmagic_adm.measurements.decoded import DecodedOperator
 from mmagic_adm.measurements.making import MethodSpec
 from mmagic_adm.models.batch import (
     Labels,
@@ -73,6 +75,7 @@ class AblatedDiffusionModel(ProfiledModel):
 
     Args:
         unet: Config of the network, or the network.
+        codec: Config of what makes images of what is diffused, or the codec; None diffuses images.
         diffusion_scheduler: Config of the scheduler, or the scheduler.
         classifier: Config of a noise-aware classifier to guide with, or the classifier.
         classifier_scale: Scale of its guidance; None is 1.
@@ -123,6 +126,7 @@ class AblatedDiffusionModel(ProfiledModel):
         reuse_every: int = 1,
         reuse_levels: int = 1,
         pretrained_cfgs: dict | None = None,
+        codec: dict | Codec | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         if use_fp16 and profile is not None:
@@ -135,6 +139,8 @@ class AblatedDiffusionModel(ProfiledModel):
         if isinstance(self.unet, BaseDataPreprocessor):
             raise TypeError(f'unet is the network, not a preprocessor. {MMAGICS_ORDER}')
         check_network(self.unet)
+        self.codec: Codec = build_part(MODELS, codec or dict(type='PixelCodec'))
+        self.codec.check_fits(self.unet)
         with reused_deep_features(self.unet, reuse_every, reuse_levels):
             pass  # It refuses now what the network does not offer.
         self.classifier = None if classifier is None else freeze(build_part(MODELS, classifier))
@@ -221,7 +227,8 @@ class AblatedDiffusionModel(ProfiledModel):
         Every argument that may hold one entry per sample may also hold one for all.
 
         Args:
-            init_image: The noise x_T to start from, (N, C, H, W), instead of drawing it.
+            init_image: The noise x_T to start from, (N, C, H, W), instead of drawing it; where
+                latents are diffused, of their shape.
             batch_size: Number of samples; 1 leaves it to the other arguments.
             num_inference_steps: Steps to take: a number, or a spec such as 'ddim25'.
             labels: Class of each sample; None draws one for each.
@@ -269,7 +276,7 @@ class AblatedDiffusionModel(ProfiledModel):
             **network_inputs,
         )
         batch = self._make_batch(seeds, labels, count)
-        path = Path(scheduler.calls(skip_steps), scheduler.full_process)
+        path = Path(scheduler.calls(skip_steps), scheduler.full_process, self.codec)
         together_drawn = 1 if method is None else method.particles
         if together_drawn > 1:
             batch, classifier_scale = batch.repeated(together_drawn, classifier_scale)
@@ -299,9 +306,9 @@ class AblatedDiffusionModel(ProfiledModel):
             timing = functools.partial(time_call, self.unet, sample, inputs)
             self.settle(len(batch), len(path.levels), timing)
             with self.computing(self.unet, reuse_every):
-                sample = follow(walk, watchers, show_progress and is_main_process())
-        watch.close()
-        samples, own = self._finish(sample), slice(None, None, together_drawn)
+                sample = follow(walk, watchers, show_progress and is_main_process(), self.codec)
+                watch.close()
+                samples, own = self._finish(sample), slice(None, None, together_drawn)
         labels = None if batch.labels is None else batch.labels[own]
         result: dict[str, Any] = dict(samples=samples[own], labels=labels, seeds=batch.seeds[own])
         if together_drawn > 1:
@@ -348,9 +355,9 @@ class AblatedDiffusionModel(ProfiledModel):
 
         Args:
             inputs: For ``mode='tensor'``, the network's arguments by name; for 'loss', images to
-                train on, (N, C, H, W) in [-1, 1]. Else a request for samples: either ``seed`` and
-                ``label``, a list each, and optionally ``index``; or MMagic's ``num_batches``,
-                ``noise`` and ``sample_kwargs``.
+                train on, (N, C, H, W) in [-1, 1], or their latents. Else a request for samples:
+                either ``seed`` and ``label``, a list each, and optionally ``index``; or MMagic's
+                ``num_batches``, ``noise`` and ``sample_kwargs``.
             data_samples: One for each sample, to be filled; made where there are none. For
                 'loss', their ``gt_label`` is what the network is conditioned on.
             mode: 'tensor' for the network's output, 'loss' for what training minimises, 'predict'
@@ -359,7 +366,8 @@ class AblatedDiffusionModel(ProfiledModel):
         if mode == 'tensor':
             return self.unet(**inputs)
         if mode == 'loss':
-            return self.loss(self.unet, inputs, self._training_inputs(data_samples))
+            latents = self.codec.latents_of(inputs)
+            return self.loss(self.unet, latents, self._training_inputs(data_samples))
         if mode not in (None, 'predict'):
             raise ValueError(f"mode is 'tensor', 'loss' or 'predict', not {mode!r}")
         result = self.infer(**infer_arguments(inputs))
@@ -422,6 +430,9 @@ class AblatedDiffusionModel(ProfiledModel):
         method = build_method(spec)
         measurement.check(self.sample_shape)
         self.check_method(method, scheduler)
+        if not isinstance(self.codec, PixelCodec):
+            seen = DecodedOperator(measurement.operator, self.codec)
+            measurement = Measurement(measurement.y, seen)
         return method.on(measurement)
 
     def check_method(self, method: Restoration, scheduler: Any) -> None:
@@ -439,7 +450,7 @@ class AblatedDiffusionModel(ProfiledModel):
         skip: int,
     ) -> Tensor:
         """What the walk starts from, in the form that its scheduler takes."""
-        shape = (len(batch), *self.sample_shape)
+        shape = (len(batch), *self.latent_shape)
         if noise is None:
             noise = randn_samples(shape, batch.generators, device=self.device)
         else:
@@ -447,21 +458,28 @@ class AblatedDiffusionModel(ProfiledModel):
         if images is None:
             return scheduler.init_noise(noise)
         images = checked_images(images, self.sample_shape).to(self.device)
-        return scheduler.noised(images.expand(shape), noise, skip)
+        images = images.expand(len(batch), *self.sample_shape)
+        draw = functools.partial(randn_like_samples, generator=batch.generators)
+        return scheduler.noised(self.codec.encode(images, draw), noise, skip)
 
     @property
-    def sample_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a sample."""
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what is diffused."""
         return self.unet.in_channels, self.unet.image_size, self.unet.image_size
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of a sample, which is an image."""
+        return self.codec.image_shape(self.latent_shape)
+
     def _finish(self, sample: Tensor) -> Tensor:
-        sample = sample.float().clamp(-1, 1)
+        sample = self.codec.decode(sample.float()).clamp(-1, 1)
         return sample.flip(1) if self.rgb2bgr else sample
 
     def start_of(self, seeds: Sequence[int], labels: Labels = None) -> tuple[SampleBatch, Tensor]:
         """What these seeds' samples start from: their labels, drawn where not given, and noise."""
         batch = self._make_batch(seeds, labels, len(seeds))
-        shape = (len(batch), *self.sample_shape)
+        shape = (len(batch), *self.latent_shape)
         return batch, randn_samples(shape, batch.generators, device=self.device)
 
     def make_scheduler(self, changes: dict | Scheduler | None = None) -> Scheduler:
@@ -479,8 +497,14 @@ class AblatedDiffusionModel(ProfiledModel):
         return scheduler
 
     def _check_parts(self, scheduler: Any) -> None:
+        if scheduler.clip_sample and not isinstance(self.codec, PixelCodec):
+            raise ValueError(
+                f'{type(scheduler).__name__} clips what it predicts to [-1, 1], and latents go '
+                'beyond: clip_sample=False'
+            )
         if self.guidance is not None:
             self.guidance.check_fits(self.unet, scheduler)
+            check_sizes(self.guidance, self.unet, self.codec)
         if self.restoration is not None:
             self.check_method(self.restoration, scheduler)
         if not self.redraw_labels:

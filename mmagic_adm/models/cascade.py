@@ -196,9 +196,10 @@ class CascadedDiffusionModel(BaseModel):
     def _check_sizes(self) -> None:
         for small, large in itertools.pairwise(self.stages):
             assert isinstance(large, AblatedUpsamplingModel)
-            if small.unet.image_size != large.low_res_size:
+            size = small.sample_shape[-1]
+            if size != large.low_res_size:
                 raise ValueError(
-                    f'a stage of this cascade gives images of {small.unet.image_size} pixels, the '
+                    f'a stage of this cascade gives images of {size} pixels, the '
                     f'next enlarges images of {large.low_res_size}'
                 )
             if small.rgb2bgr:

@@ -283,7 +283,7 @@ class Teacher:
         model = self.model.to(device)
         guide = None
         if model.guidance is not None:
-            path = Path((), model.diffusion_scheduler.full_process)
+            path = Path((), model.diffusion_scheduler.full_process, model.codec)
             guide = model.guidance.bind(path, inputs.get('labels'), device=device)
         return model.denoiser(guide=guide, **inputs), guide and guide.in_step
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mmagic_adm.arguments import whole
+from mmagic_adm.codecs import Codec
 from mmagic_adm.schedulers import Step
 
 Watcher = Callable[[Step], None]
@@ -61,19 +62,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def follow(walk: Iterator[Step], watchers: Sequence[Watcher], show_progress: bool) -> Tensor:
+def follow(
+    walk: Iterator[Step], watchers: Sequence[Watcher], show_progress: bool, codec: Codec
+) -> Tensor:
     """Walks to the end, showing each step to the watchers; gives the last sample."""
     with tqdm(disable=not show_progress) as bar:
         for step in walk:
             bar.total = step.total
             bar.update()
             for watch in watchers:
-                watch(step)
+                watch(replace(step, codec=codec))
     return step.sample
 
 
 class Trajectory:
-    """Keeps every ``every``-th step of the reverse process, and the last, on the CPU."""
+    """Keeps every ``every``-th step of the reverse process, and the last, decoded, on the CPU."""
 
     def __init__(self, every: int) -> None:
         self.every = whole(every, 'return_trajectory=k keeps every k-th step, k from 1 on')
@@ -82,8 +85,8 @@ class Trajectory:
     def __call__(self, step: Step) -> None:
         """Keeps a step if it is its turn."""
         if step.index % self.every == 0 or step.index == step.total - 1:
-            kept = replace(step, sample=step.sample.cpu(), pred_x0=step.pred_x0.cpu())
-            self.steps.append(kept)
+            x_t, x_0 = (step.codec.decode(x).cpu() for x in (step.sample, step.pred_x0))
+            self.steps.append(replace(step, sample=x_t, pred_x0=x_0))
 
     def as_dict(self) -> dict[str, Any]:
         """The kept steps: ``timesteps``, and ``x_t`` and ``pred_x0`` of shape (S, N, C, H, W)."""

@@ -40,6 +40,8 @@ def build_scheduler(
         return build_part(DIFFUSION_SCHEDULERS, {**own, **changes})
     taken = signature(DIFFUSION_SCHEDULERS.get(changes['type'])).parameters
     kept = {key: own[key] for key in TRAINED_PROCESS if key in own and key in taken}
+    if 'clip_sample' in taken and own.get('clip_sample') is False:
+        kept['clip_sample'] = False  # what is diffused has no bounds
     if 'beta_schedule' not in taken:
         scheduler = build_part(DIFFUSION_SCHEDULERS, {**kept, **changes})
         scheduler.full_process = process

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mmagic_adm.codecs import PIXELS, Codec
 from mmagic_adm.denoisers import Denoiser
 from mmagic_adm.diffusion import (
     GaussianDiffusion,
@@ -80,8 +81,9 @@ class Step:
         index: Steps taken before this one.
         total: Steps in all.
         level: How noisy the sample was that the step started from.
-        sample: The less noisy batch, (N, C, H, W); images after the last step.
+        sample: The less noisy batch, (N, C, H, W); what is to be decoded, after the last step.
         pred_x0: What the denoiser believes the batch becomes.
+        codec: What makes images of these.
     """
 
     index: int
@@ -89,6 +91,12 @@ class Step:
     level: NoiseLevel
     sample: Tensor
     pred_x0: Tensor
+    codec: Codec = PIXELS
+
+    @property
+    def images(self) -> Tensor:
+        """What the denoiser believes the batch becomes, as images."""
+        return self.codec.decode(self.pred_x0)
 
     @property
     def timestep(self) -> float:

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmagic_adm.guidance import OffTheShelfGuidance, PixelAsParamGuidance
+from mmagic_adm.codecs import PIXELS
+from mmagic_adm.guidance import OffTheShelfGuidance, PixelAsParamGuidance, SumGuidance
+from mmagic_adm.guidance.assembly import check_sizes
 from mmagic_adm.schedulers import DDIMScheduler, DDPMScheduler
 from tests.guidance.simple import LABELS, PRED_X0, X, moment, path_over, push
 
@@ -152,10 +154,10 @@ class TestBadInput:
             with pytest.raises(ValueError, match='to 128 pixels, and the classifier takes 224'):
                 OffTheShelfGuidance(vit, preprocess=dict(size=128))
             resizing = OffTheShelfGuidance(vit, preprocess=dict(size=224))
-        network, scheduler = SimpleNamespace(image_size=128), DDPMScheduler()
+        network = SimpleNamespace(in_channels=3, image_size=128)
         with pytest.raises(ValueError, match='images of 224 pixels, the network for 128'):
-            guidance.check_fits(network, scheduler)
-        resizing.check_fits(network, scheduler)
+            check_sizes(SumGuidance([guidance]), network, PIXELS)
+        check_sizes(resizing, network, PIXELS)
 
     def test_no_labels(self):
         with pytest.raises(ValueError, match='OffTheShelfGuidance needs labels'):

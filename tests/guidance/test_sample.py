@@ -116,7 +116,7 @@ def test_where_the_score_is_flat_there_is_no_push():
 
 def test_it_knows_what_its_source_is_made_for():
     rule = SampleGuidance(ClassifierGuidance(Classifier()))
-    assert (rule.num_classes, rule.image_size, rule.forms) == (5, 4, {Form.SAMPLE})
+    assert (rule.num_classes, rule.forms) == (5, {Form.SAMPLE})
     assert SampleGuidance(up).num_classes is None
 
 

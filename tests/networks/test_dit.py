@@ -111,4 +111,6 @@ def test_what_is_no_network_is_refused(changes, message):
 
 def test_labels_for_an_unconditional_network():
     with pytest.raises(ValueError, match='unconditional'):
-        DiT(**{**TINY, 'num_classes': None})(torch.zeros(1, 4, 8, 8), torch.zeros(1), torch.zeros(1))
+        DiT(**{**TINY, 'num_classes': None})(
+            torch.zeros(1, 4, 8, 8), torch.zeros(1), torch.zeros(1)
+        )

@@ -102,7 +102,7 @@ def facts_of(name: str) -> ModelFacts:
     weights = config.get('weights', {})
     return ModelFacts(
         name=name,
-        image_size=network['image_size'],
+        image_size=model.get('codec', network)['image_size'],
         num_classes=network.get('num_classes') or _classes_told_apart(classifier),
         steps=model.get('num_inference_steps'),
         scheduler=model['diffusion_scheduler'],

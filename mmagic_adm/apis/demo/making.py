@@ -15,11 +15,13 @@ from mmagic_adm.apis.demo.confidence import confidences
 from mmagic_adm.apis.demo.order import Order
 from mmagic_adm.apis.demo.shelf import Shelf
 from mmagic_adm.apis.sampling import sample_in_batches, scheduler_config
+from mmagic_adm.codecs import PixelCodec
 from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.models.sampling import Step
 
 # As `sample` and mmagic-adm sample have it, so that they give the same to the last bit.
 BATCH_SIZE = 8
+STEPS_BETWEEN_LOOKS = 10
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class _Maker:
         self.total = len(scales) * order.count
         self.done: list[Sampled] = []
         self.trajectory: dict[str, Any] | None = None
+        self.seen: Tensor | None = None
         self.begin = time.perf_counter()
 
     @property
@@ -175,7 +178,10 @@ class _Maker:
         if self.total > len(step.sample):
             text += f' · {len(self.done)} of {self.total} images done'
         text += f' · {self.seconds:.1f} s'
-        self.report(Progress(text, share, tuple(self.done), step.pred_x0, self.total))
+        # To decode latents for a look at them takes as long as a step.
+        if isinstance(step.codec, PixelCodec) or step.index % STEPS_BETWEEN_LOOKS == 0:
+            self.seen = step.images
+        self.report(Progress(text, share, tuple(self.done), self.seen, self.total))
         if self.shares_steps:
             self.shelf.pass_on()
 
