@@ -1,5 +1,5 @@
-# DiT's training: AdamW at 1e-4 throughout, batches of 256, images mirrored at random, a label in ten
-# dropped. Latents are encoded once, and kept: 84 GB of them. The original encodes in every step.
+# DiT's training: AdamW at 1e-4 throughout, batches of 256, images mirrored at random, a label in
+# ten dropped. Latents are encoded once and kept, 84 GB of them; the original encodes every step.
 _base_ = [
     './_base_/schedules/adm.py',
     './_base_/datasets/imagenet.py',

@@ -137,14 +137,13 @@ class AutoencoderCodec(Codec):
         return mean if draw is None or not self.draws else mean + std * draw(mean)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """The images, not clipped. Where there are gradients, a slice's graph is made when its turn
-        comes to go back through it.
-        """
+        """The images, not clipped."""
         scale, shift = self._scale_and_shift(latents)
         z = latents.float() / scale + shift
         slices = self.slices(len(z))
         decode: Callable[..., Tensor] = self._decode
         if len(slices) > 1 and torch.is_grad_enabled() and z.requires_grad:
+            # A slice's graph is made when its turn comes to go back through it.
             return torch.cat([checkpoint(decode, z[rows], use_reentrant=False) for rows in slices])
         return torch.cat([decode(z[rows]) for rows in slices])
 

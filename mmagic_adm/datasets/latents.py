@@ -183,6 +183,6 @@ class DrawLatent:
         return {**results, 'img': latents.transpose(1, 2, 0)}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _mapped(file: Path) -> NDArray[np.float32]:
     return np.load(file, mmap_mode='r', allow_pickle=False)
