@@ -21,17 +21,17 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmagic_adm.arguments import whole
 from mmagic_adm.codecs import AutoencoderCodec
+from mmagic_adm.datasets.transforms import PackTrainingImage
 from mmagic_adm.files.pictures import UnreadableImageError, as_images
 from mmagic_adm.files.whole import read_json, write_json, written_whole
 from mmagic_adm.registry import DATASETS, MODELS, TRANSFORMS, build_part
 
 ABOUT = 'about.json'
-PIPELINE = (dict(type='DrawLatent'), dict(type='PackTrainingImage'))
 
 
 @DATASETS.register_module()
 class LatentImages(BaseDataset):
-    """The latents of another data set's images, for a pipeline that starts with DrawLatent.
+    """The latents of another data set's images.
 
     They are encoded when they are first wanted, by all processes there are, and kept in a folder,
     so many images to a file; where that broke off it goes on. Kept are the means and standard
@@ -44,7 +44,7 @@ class LatentImages(BaseDataset):
         mirrors: Whether images are mirrored at random.
         shard_size: Images to a file.
         num_workers: Processes that read images.
-        pipeline: Transforms.
+        pipeline: Transforms, of which DrawLatent is the first; none is that and PackTrainingImage.
         **kwargs: Further arguments of MMEngine's BaseDataset.
     """
 
@@ -56,7 +56,7 @@ class LatentImages(BaseDataset):
         mirrors: bool = True,
         shard_size: int = 1024,
         num_workers: int = 4,
-        pipeline: Sequence = PIPELINE,
+        pipeline: Sequence = (),
         **kwargs: Any,
     ) -> None:
         self.folder, self.mirrors, self.num_workers = Path(folder), mirrors, num_workers
@@ -66,7 +66,7 @@ class LatentImages(BaseDataset):
         self._made_from = dict(
             codec=codec, pipeline=images.get('pipeline'), mirrors=mirrors, shard_size=shard_size
         )
-        super().__init__(pipeline=list(pipeline), **kwargs)
+        super().__init__(pipeline=list(pipeline) or [DrawLatent(), PackTrainingImage()], **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """The entries of the images' own data set."""
@@ -86,10 +86,7 @@ class LatentImages(BaseDataset):
         """Adds what was kept, ``moments``, to the entry: (versions, 2, C, h, w)."""
         info = super().get_data_info(idx)
         shard, row = divmod(idx % len(self), self.shard_size)
-        moments = _mapped(self._file(shard))[row]
-        if np.isnan(moments[0, 0, 0, 0, 0]):
-            raise UnreadableImageError(f'{info.get("gt_path", idx)} could not be read and encoded')
-        return {**info, 'moments': moments}
+        return {**info, 'moments': _mapped(self._file(shard))[row]}
 
     def _file(self, shard: int) -> Path:
         return self.folder / f'latents-{shard:05d}.npy'
@@ -179,6 +176,8 @@ class DrawLatent:
         """Adds ``img``, (h, w, C) float32."""
         rng, moments = results['rng'], results['moments']
         mean, std = moments[rng.integers(len(moments))]
+        if np.isnan(mean[0, 0, 0]):
+            raise UnreadableImageError(f'{results.get("gt_path")} could not be read and encoded')
         latents = mean + std * rng.standard_normal(mean.shape, dtype=np.float32)
         return {**results, 'img': latents.transpose(1, 2, 0)}
 
