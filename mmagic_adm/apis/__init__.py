@@ -1,6 +1,7 @@
 """What a person calls from Python."""
 
 from mmagic_adm.apis.class_names import find_label, imagenet_class_names
+from mmagic_adm.apis.diffusers_pipelines import from_diffusers, to_diffusers
 from mmagic_adm.apis.editing import (
     Reconstruction,
     decode,
@@ -21,6 +22,7 @@ __all__ = [
     'decode',
     'encode',
     'find_label',
+    'from_diffusers',
     'imagenet_class_names',
     'init_model',
     'interpolate_images',
@@ -30,5 +32,6 @@ __all__ = [
     'reconstruct',
     'restore',
     'sample',
+    'to_diffusers',
     'vary',
 ]

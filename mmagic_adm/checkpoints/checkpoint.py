@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from torch import Tensor
 
+from mmagic_adm.checkpoints.diffusers_dit import DiffusersDiT
 from mmagic_adm.checkpoints.edm import EDMFile
 from mmagic_adm.checkpoints.formats import Document, Format
 from mmagic_adm.checkpoints.parts import StateDict, kind_of, sort_into_parts, under_prefixes
@@ -25,7 +26,14 @@ from mmagic_adm.files.whole import (
 )
 
 # The first that knows a file reads it.
-FORMATS: list[Format] = [EDMFile(), SafetensorsFile(), MMagicFile(), RunnerFile(), OpenAIFile()]
+FORMATS: list[Format] = [
+    EDMFile(),
+    DiffusersDiT(),
+    SafetensorsFile(),
+    MMagicFile(),
+    RunnerFile(),
+    OpenAIFile(),
+]
 
 
 def register_format(format_: type[Format]) -> type[Format]:

@@ -109,6 +109,8 @@ def read_json(path: Path, way_out: str) -> dict[str, Any]:
     Raises:
         CheckpointError: They do not, or not as JSON; its message ends in the way out.
     """
+    if not path.is_file():
+        raise CheckpointError(f'{path} does not exist; {way_out}')
     with reading(path, way_out):
         content = json.loads(path.read_text(encoding='utf-8'))
         below = [content]

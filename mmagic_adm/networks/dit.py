@@ -63,6 +63,7 @@ class DiT(nn.Module):
         count_heads(width, num_heads, -1)
         self.image_size, self.patch_size = image_size, patch_size
         self.in_channels, self.out_channels = in_channels, out_channels
+        self.width, self.num_heads = width, num_heads
         self.num_classes, self.null_label = num_classes, None
         self.use_checkpoint = use_checkpoint
 
