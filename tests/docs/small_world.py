@@ -20,7 +20,8 @@ from PIL import Image
 
 from mmagic_adm import registry
 from mmagic_adm.apis import init_model
-from mmagic_adm.checkpoints import checkpoint, find, load_network, write_checkpoint
+from mmagic_adm.checkpoints import checkpoint, find, load_network, write_checkpoint, zoo_names
+from mmagic_adm.codecs.autoencoder import STABLE_DIFFUSION
 from mmagic_adm.files.download import CACHE_VARIABLE, cached_path
 from tests.reference import fill_by_name
 
@@ -84,7 +85,7 @@ def write_what_readers_have() -> None:
 
 def load_or_fill(network: torch.nn.Module, source: str | Path, **options) -> object:
     """Loads a file; in place of a released one, which is too large, fills the network by name."""
-    if str(source).startswith('https://'):
+    if str(source).startswith('https://') or source in zoo_names():
         return fill_by_name(network)
     return load_network(network, source, **options)
 
@@ -118,6 +119,14 @@ def shrink(node) -> None:
     for size in ('size', 'low_res_size'):
         if isinstance(node.get(size), int):
             node[size] //= SHRINKAGE
+    if node.get('type') == 'DiT':
+        node.update(image_size=node['image_size'] // SHRINKAGE, size=(32, 1, 2))
+    if node.get('type') == 'AutoencoderCodec':
+        node.update(
+            image_size=node['image_size'] // SHRINKAGE,
+            weights=None,
+            autoencoder=dict(STABLE_DIFFUSION, block_out_channels=(8,) * 4, norm_num_groups=4),
+        )
     if 'model_channels' in node or str(node.get('type')).startswith('ADM'):
         size = node['image_size'] // SHRINKAGE
         node.update(

@@ -25,7 +25,16 @@ NOT_RUN = {
 }
 # Pages that are not run, each for a reason.
 SKIPPED = {'troubleshooting': 'its commands fail, and its own test provokes each failure'}
-SLOW = {'training', 'extending', 'evaluation', 'guidance', 'sampling', 'performance', 'upsampling'}
+SLOW = {
+    'training',
+    'extending',
+    'evaluation',
+    'guidance',
+    'sampling',
+    'performance',
+    'upsampling',
+    'latents',
+}
 
 PAGES = [page for page in all_pages() if page.stem not in SKIPPED]
 
