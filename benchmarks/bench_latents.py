@@ -6,6 +6,7 @@ One process measures one case, so that its peak is its own. A step is one of one
 """
 
 import argparse
+import itertools
 import resource
 import time
 
@@ -46,7 +47,7 @@ def main() -> None:
         on_step=lambda step: times.append(time.perf_counter()),
     )
     end = time.perf_counter()
-    steps = ', '.join(f'{b - a:.1f}' for a, b in zip(times, times[1:], strict=False))
+    steps = ', '.join(f'{b - a:.1f}' for a, b in itertools.pairwise(times))
     print(
         f'{arguments.size}, {arguments.guidance}, {arguments.dtype}, {torch.get_num_threads()} '
         f'threads: steps of {steps} s, {end - times[-1]:.1f} s to decode; {built:.1f} GiB built, '

@@ -168,7 +168,7 @@ def test_the_index_has_what_the_ecosystems_tools_read():
     collections = {collection['Name'] for collection in index['Collections']}
     names = [model['Name'] for model in index['Models']]
     files = [file for name in MANIFESTS for file in _files_of(load_manifest(name))]
-    assert len(set(names)) == len(names) == len(files) + len(EDM2)
+    assert len(set(names)) == len(names) == len(files) + len(EDM2) + len(AUTOENCODERS)
     for model in index['Models']:
         assert model['In Collection'] in collections
         assert model['Weights'].startswith('https://')

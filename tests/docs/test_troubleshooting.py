@@ -39,7 +39,7 @@ from tests.engine.training import train as run_training
 from tests.engine.training import training_config
 from tests.evaluation.tiny import TINY, blocky_images
 from tests.reference import REPOSITORY, load_manifest
-from tests.tiny import CLASSIFIER, build_model, model_config
+from tests.tiny import CLASSIFIER, build_latent_model, build_model, model_config
 
 PAGE = REPOSITORY / 'docs' / 'troubleshooting.md'
 ENTRIES = dict(re.findall(r'^### `([^\n]+)`\n\n(.+?)(?=\n\n#|\Z)', PAGE.read_text(), re.M | re.S))
@@ -356,6 +356,21 @@ def other_classes(folder, monkeypatch):
 @provokes('the classifier of … is for images of … pixels, the network for …')
 def other_size(folder, monkeypatch):
     build_model(classifier=dict(CLASSIFIER, image_size=16, channel_mult=(1, 1, 2)))
+
+
+@provokes('the autoencoder has latents of … channels, and the … is of …')
+def other_autoencoder(folder, monkeypatch):
+    build_latent_model(unet=dict(in_channels=3))
+
+
+@provokes('images of … pixels have latents of …, and the … is of …')
+def other_latents(folder, monkeypatch):
+    build_latent_model(unet=dict(image_size=16))
+
+
+@provokes('… clips what it predicts to [-1, 1], and latents go beyond: clip_sample=False')
+def clipped_latents(folder, monkeypatch):
+    build_latent_model(diffusion_scheduler=dict(clip_sample=True))
 
 
 @provokes('ClassifierFreeGuidance needs a network that was trained with label dropout')
