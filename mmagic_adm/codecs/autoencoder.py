@@ -110,7 +110,7 @@ class AutoencoderCodec(Codec):
         """Channels of the latents."""
         return self.autoencoder.config.latent_channels
 
-    def image_shape(self, latents: Shape) -> tuple[int, ...]:
+    def image_shape(self, latents: Shape) -> Shape:
         """Channels, height and width of an image."""
         _, height, width = latents
         channels = self.autoencoder.config.out_channels

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
 from mmagic_adm.registry import MODELS
 
-Shape = Sequence[int]
+Shape = tuple[int, int, int]
+"""Channels, height and width."""
 Draw = Callable[[Tensor], Tensor]
 """Gives standard normal noise for tensors like these."""
 
@@ -35,7 +36,7 @@ class Codec(nn.Module):
         """The images, (N, C, H, W); gradients go through."""
 
     @abstractmethod
-    def image_shape(self, latents: Shape) -> tuple[int, ...]:
+    def image_shape(self, latents: Shape) -> Shape:
         """Channels, height and width of an image, from those of what is diffused."""
 
     @abstractmethod
@@ -62,9 +63,9 @@ class PixelCodec(Codec):
         """The images."""
         return latents
 
-    def image_shape(self, latents: Shape) -> tuple[int, ...]:
+    def image_shape(self, latents: Shape) -> Shape:
         """The same."""
-        return tuple(latents)
+        return latents
 
     def latents_of(self, batch: Tensor) -> Tensor:
         """The images."""

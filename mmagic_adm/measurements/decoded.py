@@ -20,7 +20,7 @@ class DecodedOperator(Operator):
     """
 
     def __init__(self, inner: Operator, codec: Codec) -> None:
-        super().__init__(inner.shape, inner.noise)
+        super().__init__(inner.shape, inner.noise)  # type: ignore[arg-type]
         self.abilities = frozenset()
         self.inner, self.codec = inner, codec
 

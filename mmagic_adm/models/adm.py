@@ -468,7 +468,7 @@ class AblatedDiffusionModel(ProfiledModel):
         return self.unet.in_channels, self.unet.image_size, self.unet.image_size
 
     @property
-    def sample_shape(self) -> tuple[int, ...]:
+    def sample_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a sample, which is an image."""
         return self.codec.image_shape(self.latent_shape)
 

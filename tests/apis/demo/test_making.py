@@ -13,6 +13,7 @@ from mmagic_adm.apis.demo.making import by_class, make, whole_scales
 from mmagic_adm.apis.demo.shelf import Shelf
 from mmagic_adm.files.pictures import as_array, as_pictures
 from tests.apis.demo.orders import DIGITS, order
+from tests.tiny import build_latent_model
 
 
 @pytest.fixture(scope='module')
@@ -59,6 +60,19 @@ def test_it_tells_of_every_step_and_shows_what_is_predicted(shelf):
     shares = [each.share for each in steps]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
+
+
+def test_latents_are_decoded_for_a_look_now_and_then(shelf, monkeypatch):
+    monkeypatch.setattr(shelf, 'model_for', lambda order: build_latent_model())
+    for nobody in ('classifier_for', 'judge_for'):
+        monkeypatch.setattr(shelf, nobody, lambda *_: None)
+    listener = Listener()
+    made = make(shelf, order(method='none', steps=12), listener)
+    looks = [each.predicted for each in listener.heard if each.total]
+    assert len(looks) == 12
+    assert {look.shape for look in looks} == {(2, 3, 16, 16)}
+    assert len(set(map(id, looks))) == 2
+    assert pixels(made.samples).shape == (2, 16, 16, 3)
 
 
 def test_a_stop_comes_before_the_next_network_call(shelf, monkeypatch):
