@@ -6,16 +6,9 @@
 #     classifier-free guidance                 2.43
 #     guided by ResNet-50                      2.36       0.77    0.60
 #     guided by ResNet-101                     2.19       0.79    0.58
-_base_ = ['./adm_ddpm250_8xb32_imagenet-128x128.py']
+_base_ = [
+    './adm_ddpm250_8xb32_imagenet-128x128.py',
+    './_base_/guidance/off-the-shelf.py',
+]
 
-model = dict(
-    guidance=dict(
-        type='OffTheShelfGuidance',
-        classifier=dict(type='TorchvisionClassifier', name='resnet101', weights='IMAGENET1K_V2'),
-        scale=1.0,
-        softplus_beta=3.0,
-        joint_temperature=1.0,
-        margin_temperature_discount=0.5,
-        gamma_factor=0.3,
-    ),
-)
+model = dict(guidance={{_base_.guidance}})
