@@ -7,11 +7,9 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 from mmagic_adm.apis import sample
-from mmagic_adm.checkpoints import load_network
 from mmagic_adm.datasets.digits import digit_images, load_scans
 from mmagic_adm.engine import TrainingRunner
 from mmagic_adm.guidance import ClassifierFreeGuidance
-from mmagic_adm.networks import PlainClassifier
 from tests.engine.training import training_config
 
 AUTOENCODER = dict(
@@ -24,25 +22,22 @@ AUTOENCODER = dict(
 )
 
 
-def train_autoencoder(folder, iterations=300):
-    """Writes an autoencoder of digits; gives the scale at which its latents have unit variance."""
+def train_autoencoder(folder, images, iterations=200):
+    """Writes an autoencoder of images; gives how their latents have mean 0 and variance 1."""
     torch.manual_seed(0)
     autoencoder = AutoencoderKL(**AUTOENCODER).train()
-    images = torch.from_numpy(digit_images('train')[0]).permute(0, 3, 1, 2) / 127.5 - 1
-    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=3e-3)
     for _ in range(iterations):
-        batch = images[torch.randint(len(images), (32,))]
-        posterior = autoencoder.encode(batch).latent_dist
-        decoded = autoencoder.decode(posterior.sample()).sample
-        divergence = (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean() / 2
-        loss = F.mse_loss(decoded, batch) + 1e-3 * divergence
+        decoded = autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample
+        loss = F.mse_loss(decoded, images)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert F.mse_loss(decoded, batch) < 0.03
+    assert loss < 0.03
     autoencoder.save_pretrained(folder)
     with torch.no_grad():
-        return float(1 / autoencoder.encode(images[:200]).latent_dist.sample().std())
+        std, mean = torch.std_mean(autoencoder.encode(images).latent_dist.mean, dim=(0, 2, 3))
+    return dict(scale=(1 / std).tolist(), shift=mean.tolist())
 
 
 def one_of_each():
@@ -52,12 +47,15 @@ def one_of_each():
 
 @pytest.mark.slow
 def test_a_small_dit_learns_ten_digits_by_heart(tmp_path):
-    scale = train_autoencoder(tmp_path / 'vae')
+    digits = digit_images('train')[0][one_of_each()]
+    images = torch.from_numpy(digits).permute(0, 3, 1, 2) / 127.5 - 1
+    scaling = train_autoencoder(tmp_path / 'vae', images)
     codec = dict(
         type='AutoencoderCodec',
         image_size=16,
         weights=str(tmp_path / 'vae'),
-        scaling=dict(scale=scale),
+        scaling=scaling,
+        draws=False,
         slice_size=64,
     )
     config = training_config(
@@ -93,10 +91,8 @@ def test_a_small_dit_learns_ten_digits_by_heart(tmp_path):
 
     model = runner.model.eval()
     model.guidance = ClassifierFreeGuidance(scale=1.0)
-    labels = list(range(10)) * 10
-    made = sample(model, labels=labels, seed=0, batch_size=50)['samples']
-    assert made.shape == (100, 1, 16, 16)
-    judge = PlainClassifier()
-    load_network(judge, 'bundled://digits-16x16_judge.safetensors')
-    read = judge.eval()(made).argmax(dim=1)
-    assert (read == torch.tensor(labels)).float().mean() > 0.8
+    labels = torch.arange(10).repeat(4)
+    made = sample(model, labels=labels, seed=0, batch_size=40)['samples']
+    assert made.shape == (40, 1, 16, 16)
+    nearest = (made[:, None] - images[None]).square().flatten(2).mean(2).argmin(1)
+    assert (nearest == labels).float().mean() > 0.8
