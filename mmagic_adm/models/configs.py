@@ -8,7 +8,9 @@ from typing import Any
 
 from mmengine import Config
 
+from mmagic_adm.checkpoints.zoo import find
 from mmagic_adm.configs import config_file
+from mmagic_adm.model_index import released_models
 from mmagic_adm.registry import SCOPE
 
 
@@ -19,7 +21,8 @@ def find_config(model: str | Path | Config) -> Config:
     names: those are looked up here, where a class would be built as it is.
 
     Args:
-        model: Name of one of the package's configs, path of a config file, or a config.
+        model: Name of one of the package's configs or of a released checkpoint that has none of
+            its own, path of a config file, or a config.
 
     Raises:
         ValueError: There is no such config; the message suggests some.
@@ -27,6 +30,9 @@ def find_config(model: str | Path | Config) -> Config:
     if isinstance(model, Config):
         return _with_model(model, 'this config')
     path = Path(model)
+    if str(model) in released_models():
+        name = str(model)
+        return Config(dict(model=find(name).model_config(), weights=dict(unet=name)))
     if path.suffix != '.py':
         return _with_model(_read(config_file(str(model))), model)
     if not path.is_file():

@@ -46,8 +46,17 @@ def test_every_released_file_gives_the_config_of_its_network(tmp_path, name):
             for field in config.keys() & expected.keys() - {'num_heads'}:
                 assert config[field] == expected[field], field
         if 'unet' in networks:
-            scheduler = inspection.config['diffusion_scheduler']
-            assert scheduler == from_flags['diffusion_scheduler']
+            # Those of one were never published.
+            scaled = name == '512x512_diffusion_uncond_finetune_008100'
+            expected = from_flags['diffusion_scheduler'] | dict(rescale_timesteps=scaled)
+            assert inspection.config['diffusion_scheduler'] == expected
+    if 'in_force' in manifest:
+        unet, scheduler = inspection.config['unet'], inspection.config['diffusion_scheduler']
+        in_force = manifest['in_force']
+        assert (unet['num_heads'], unet['num_head_channels']) == (in_force['num_heads'], -1)
+        assert scheduler['rescale_timesteps'] == in_force['rescale_timesteps']
+        assert f'--diffusion_steps {scheduler["num_train_timesteps"]} ' in manifest['flags']
+        assert f'--noise_schedule {scheduler["beta_schedule"]}' in manifest['flags']
 
 
 @pytest.mark.parametrize('name', golden_names('networks'))
