@@ -13,6 +13,7 @@ from mmengine import Config
 from mmagic_adm.checkpoints.zoo import source_of
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.configs import find_config
+from mmagic_adm.models.saved import load_all
 from mmagic_adm.registry import MODELS, SCOPE
 
 Weights = bool | str | Path | Mapping[str, str | Path]
@@ -28,7 +29,9 @@ def init_model(
     """A model ready to sample from.
 
     Args:
-        model: Name of one of the package's configs, path of a config file, or a config.
+        model: Name of one of the package's configs or of a released checkpoint, path of a config
+            file, a folder that a model was saved to, hf://user/name or hf://user/name@revision, or
+            a config.
         device: Where it goes; None takes a GPU if there is one.
         weights: True loads the released weights that the config names, downloading them if need
             be. A name, path or URL loads a file with all of the model's networks, or with its U-Net
@@ -43,7 +46,10 @@ def init_model(
         ValueError: The config is unknown, or names no weights although they were asked for.
     """
     config = find_config(model)
-    built = MODELS.build(model_config(config, weights, changes))
+    saved = config.get('all_weights') if weights is True else None
+    built = MODELS.build(model_config(config, weights if saved is None else False, changes))
+    if saved is not None:
+        load_all(built, saved)
     for stage in built.stages:
         if profile is not None or not (stage.profile or stage.use_fp16):
             stage.use_profile(profile or 'exact')

@@ -212,16 +212,14 @@ def _scheduler(
     project: str | None,
 ) -> Fields:
     """The config of the scheduler of a U-Net, from the same."""
+    known = {entry.name: entry.scheduler_config() or {} for entry in entries}
+    known = {name: config for name, config in known.items() if config}
+    fields = _agreed(known, list(next(iter(known.values()), ())))
     if around:
         kind = 'ConsistencyScheduler' if 'sigma_min' in around else 'EDMHeunScheduler'
-        fields = _from(dict(type=kind), around['type'][1])
+        if fields.get('type', ('',))[0] != kind:
+            fields = _from(dict(type=kind), around['type'][1])
         return fields | _from(recorded, RECORDED) | _from(given, GIVEN)
-    known = {
-        entry.name: config_from_flags(entry.flags, entry.project)['diffusion_scheduler']
-        for entry in entries
-        if entry.flags
-    }
-    fields = _agreed(known, list(next(iter(known.values()), ())))
     if not known:
         # Networks of both projects may change the size by layers of their own.
         open_ = project is None and unet.get('resblock_updown') == (False, READ)
@@ -272,7 +270,7 @@ def _agreed(configs: Mapping[str, Mapping[str, Any]], names: Collection[str]) ->
     for name in names if configs else ():
         first, *_ = configs
         value = configs[first][name]
-        others = [entry for entry, config in configs.items() if config[name] != value]
+        others = [entry for entry, config in configs.items() if config.get(name) != value]
         doubt = f', unlike {", ".join(others)}, which fits too' if others else ''
         fields[name] = (value, f'the zoo: {first}{doubt}')
     return fields

@@ -57,6 +57,7 @@ class ZooEntry:
         overrides: What differs from the config in the network's file.
         preconditioning: Arguments of the ``EDMPrecond`` that the network was trained in; None if it
             is told timesteps.
+        scales: Noise levels that a consistency model was trained on.
         results: Published figures, as in the model index.
     """
 
@@ -78,6 +79,7 @@ class ZooEntry:
     aliases: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     preconditioning: Mapping[str, Any] | None = None
+    scales: int = 40
     results: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -138,13 +140,17 @@ class ZooEntry:
         parts: dict[str, Any] = self.network_configs()
         if self.preconditioning is not None:
             parts['preconditioning'] = dict(type='EDMPrecond', **self.preconditioning)
-            is_consistent = 'sigma_min' in self.preconditioning
-            kind = 'ConsistencyScheduler' if is_consistent else 'EDMHeunScheduler'
-            parts['diffusion_scheduler'] = dict(type=kind)
-        else:
-            flags = config_from_flags(self.flags or '', self.project)
-            parts['diffusion_scheduler'] = flags.get('diffusion_scheduler')
-        return sampling_model(parts)
+        return sampling_model(parts | dict(diffusion_scheduler=self.scheduler_config()))
+
+    def scheduler_config(self) -> dict[str, Any] | None:
+        """Config of the scheduler that its U-Net was made for; None if nothing says."""
+        if self.preconditioning is not None:
+            if 'sigma_min' in self.preconditioning:
+                return dict(type='ConsistencyScheduler', num_scales=self.scales)
+            return dict(type='EDMHeunScheduler')
+        if self.flags is None:
+            return None
+        return config_from_flags(self.flags, self.project).get('diffusion_scheduler')
 
 
 def zoo_names() -> list[str]:
@@ -177,7 +183,7 @@ def source_of(weights: str | Path) -> str:
         CheckpointError: The weights of this name were not released.
     """
     path = Path(weights)
-    is_name = path.name == str(weights) and not path.suffix and not path.is_file()
+    is_name = path.name == str(weights) and not path.suffix and not path.exists()
     return find(path.name).weights() if is_name else str(weights)
 
 

@@ -8,6 +8,10 @@ from typing import Any
 
 from mmengine import Config
 
+from mmagic_adm.checkpoints.hub import SCHEME, local_path
+from mmagic_adm.checkpoints.inspection import config_from_checkpoint
+from mmagic_adm.checkpoints.model_folder import WEIGHTS, read_model_config
+from mmagic_adm.checkpoints.sampling_models import sampling_model
 from mmagic_adm.checkpoints.zoo import find
 from mmagic_adm.configs import config_file
 from mmagic_adm.model_index import released_models
@@ -22,7 +26,8 @@ def find_config(model: str | Path | Config) -> Config:
 
     Args:
         model: Name of one of the package's configs or of a released checkpoint that has none of
-            its own, path of a config file, or a config.
+            its own, path of a config file, a folder that a model was saved to, hf://user/name,
+            or a config.
 
     Raises:
         ValueError: There is no such config; the message suggests some.
@@ -30,6 +35,8 @@ def find_config(model: str | Path | Config) -> Config:
     if isinstance(model, Config):
         return _with_model(model, 'this config')
     path = Path(model)
+    if str(model).startswith(SCHEME) or path.is_dir():
+        return _saved(model)
     if str(model) in released_models():
         name = str(model)
         return Config(dict(model=find(name).model_config(), weights=dict(unet=name)))
@@ -38,6 +45,16 @@ def find_config(model: str | Path | Config) -> Config:
     if not path.is_file():
         raise ValueError(f'there is no config file {path}')
     return _with_model(_read(path), model)
+
+
+def _saved(source: str | Path) -> Config:
+    """The config of a model in a folder or on the Hub, and where its weights are."""
+    folder = local_path(source)
+    model = read_model_config(folder)
+    if model is not None:
+        return Config(dict(model=model, all_weights=str(folder / WEIGHTS)))
+    found = sampling_model(config_from_checkpoint(folder).config)
+    return Config(dict(model=found, weights=dict(unet=str(folder))))
 
 
 def _with_model(config: Config, name: str | Path) -> Config:
