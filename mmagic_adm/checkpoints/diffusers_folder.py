@@ -134,13 +134,16 @@ def write_own_pipeline(
     with folder_written_whole(folder, size, overwrite) as temporary:
         index = {
             '_class_name': ['pipeline', _OWN_PIPELINE],
-            'model': ['mmagic_adm.models', 'AblatedDiffusionModel'],
+            'model': ['loader', 'AblatedDiffusionModel'],
         }
         _write_json(temporary / 'model_index.json', index)
         (temporary / 'pipeline.py').write_text(
             f'from mmagic_adm.apis.diffusers_pipeline import {_OWN_PIPELINE}  # noqa: F401\n'
         )
         write_model(temporary / 'model', model, state)
+        (temporary / 'model' / 'loader.py').write_text(
+            'from mmagic_adm.models import AblatedDiffusionModel  # noqa: F401\n'
+        )
     return folder
 
 

@@ -50,8 +50,8 @@ def upload(folder: Path, name: str, private: bool = False, message: str | None =
         api = _client().HfApi()
         api.create_repo(name, private=private, exist_ok=True)
         said = message or 'Upload a model of mmagic-adm'
-        commit = api.upload_folder(repo_id=name, folder_path=folder, commit_message=said)
-    return f'{address}@{commit.oid}'
+        api.upload_folder(repo_id=name, folder_path=folder, commit_message=said)
+        return f'{address}@{api.model_info(name).sha}'
 
 
 def _snapshot(address: str) -> Path:
@@ -100,7 +100,7 @@ def _client(part: str = '') -> Any:
 @contextlib.contextmanager
 def _explained(address: str) -> Iterator[None]:
     """Makes one line of what the client says is wrong."""
-    errors = _client('.errors')
+    errors = _client('.utils')
     page = f'https://huggingface.co/{_parts_of(address)[0]}'
     log_in = 'log in with `hf auth login`'
     try:

@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _line(name: str, size: str, classes: str, download: str, fid: str, licence: str) -> str:
-    return f'{name}  {size:>4}  {classes:>7}  {download:>8}  {fid:>6}  {licence}'
+    return f'{name}  {size:>4}  {classes:>7}  {download:>8}  {fid:>6}  {licence:>15}'
 
 
 def _cells(summary: ModelSummary) -> tuple[str, str, str, str, str]:

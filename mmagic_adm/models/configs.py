@@ -50,9 +50,10 @@ def find_config(model: str | Path | Config) -> Config:
 def _saved(source: str | Path) -> Config:
     """The config of a model in a folder or on the Hub, and where its weights are."""
     folder = local_path(source)
-    model = read_model_config(folder)
-    if model is not None:
-        return Config(dict(model=model, all_weights=str(folder / WEIGHTS)))
+    for place in (folder, folder / 'model'):  # which a pipeline of ours has it in
+        model = read_model_config(place)
+        if model is not None:
+            return Config(dict(model=model, all_weights=str(place / WEIGHTS)))
     found = sampling_model(config_from_checkpoint(folder).config)
     return Config(dict(model=found, weights=dict(unet=str(folder))))
 

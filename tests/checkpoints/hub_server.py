@@ -28,7 +28,7 @@ class Hub:
             def do_GET(self):
                 hub.answer(self)
 
-            do_HEAD = do_GET
+            do_HEAD = do_GET  # noqa: N815
 
             def log_message(self, *_):
                 pass

@@ -74,7 +74,7 @@ def test_a_folder_with_other_things_in_it_is_not_replaced(tmp_path):
     folder = model.save_pretrained(tmp_path / 'out')
     model.save_pretrained(folder, overwrite=True)
     (folder / 'thesis.txt').write_text('precious')
-    with pytest.raises(CheckpointError, match='holds thesis.txt too'):
+    with pytest.raises(CheckpointError, match=r'holds thesis\.txt too'):
         model.save_pretrained(folder, overwrite=True)
     assert (folder / 'thesis.txt').read_text() == 'precious'
     assert [path.name for path in tmp_path.iterdir()] == ['out']
@@ -149,12 +149,9 @@ def test_a_model_is_put_on_the_hub_with_its_card(monkeypatch):
 
         def upload_folder(self, repo_id, folder_path, commit_message):
             files.update({path.name: path.read_bytes() for path in folder_path.iterdir()})
-            return huggingface_hub.CommitInfo(
-                commit_url=f'https://huggingface.co/{repo_id}/commit/{COMMIT}',
-                commit_message=commit_message,
-                commit_description='',
-                oid=COMMIT,
-            )
+
+        def model_info(self, name):
+            return huggingface_hub.ModelInfo(id=name, sha=COMMIT)
 
     monkeypatch.setattr(huggingface_hub, 'HfApi', Api)
     model = MODELS.build(model_config())
