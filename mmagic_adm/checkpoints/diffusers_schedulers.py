@@ -29,6 +29,18 @@ _PROCESS = {
     'variance_type': None,
     'clip_sample': True,
 }
+# What our config of a solver of theirs has beside the solver's own settings.
+_OWN = (
+    'type',
+    'type_',
+    '_scope_',
+    'num_train_timesteps',
+    'beta_schedule',
+    'prediction_type',
+    'variance_type',
+    'clip_sample',
+    'rescale_timesteps',
+)
 # Settings that change nothing but when they have another value than this.
 _IDLE = {
     'thresholding': False,
@@ -89,9 +101,7 @@ def to_diffusers_scheduler(
         solver = dict(_DDIM, thresholding=clips, variance_type=variance)
         return dict(_class_name='DPMSolverMultistepScheduler', **theirs, **solver)
     if kind == 'DiffusersScheduler':
-        ours = ('type', 'type_', 'num_train_timesteps', 'beta_schedule', 'prediction_type')
-        ours += ('variance_type', 'clip_sample', 'rescale_timesteps', '_scope_')
-        own = {name: value for name, value in scheduler.items() if name not in ours}
+        own = {name: value for name, value in scheduler.items() if name not in _OWN}
         return dict(_class_name=scheduler['type_'], **theirs, **own)
     raise ValueError(f'diffusers has no scheduler like {kind}')
 
