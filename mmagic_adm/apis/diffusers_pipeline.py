@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineOutput
 
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.batch import Labels, Seeds
@@ -18,6 +17,8 @@ class AblatedDiffusionPipeline(DiffusionPipeline):
     Args:
         model: The model.
     """
+
+    model: AblatedDiffusionModel
 
     def __init__(self, model: AblatedDiffusionModel) -> None:
         super().__init__()

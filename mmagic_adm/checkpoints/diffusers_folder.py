@@ -209,7 +209,7 @@ def _with_scheduler(folder: Path, unet: dict[str, Any], told: Mapping[str, Any])
         return {'config': {'unet': unet}}
     learns = unet['out_channels'] == 2 * unet['in_channels']
     scheduler, around = from_diffusers_scheduler(read_json(file, _COPY), learns)
-    meta: dict[str, Any] = {'config': {'unet': unet, 'diffusion_scheduler': scheduler | told}}
+    meta: dict[str, Any] = {'config': {'unet': unet, 'diffusion_scheduler': {**scheduler, **told}}}
     return meta | ({'preconditioning': around} if around else {})
 
 

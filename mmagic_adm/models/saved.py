@@ -18,8 +18,8 @@ from mmagic_adm.models.configs import find_config
 from mmagic_adm.registry import MODELS
 
 
-class SavedModel(nn.Module):
-    """Base of models that can be saved and found again.
+class SavedModel:
+    """Mixed into models that can be saved and found again.
 
     Attributes:
         built_from: The arguments that the model was built with, by name.
@@ -55,10 +55,11 @@ class SavedModel(nn.Module):
             CheckpointError: The model was given a part already built, in place of its config; or
                 the folder cannot be written.
         """
+        model: Any = self  # a module, where this is mixed in
         names = {kind: name for name, kind in MODELS.module_dict.items()}
         config = {'type': names.get(type(self), type(self).__name__), **self.built_from}
         said = dict(figures=figures, seeds=seeds, licence=licence)
-        return write_model(Path(folder), config, self.state_dict(), overwrite, **said)
+        return write_model(Path(folder), config, model.state_dict(), overwrite, **said)
 
     def push_to_hub(
         self, name: str, private: bool = False, message: str | None = None, **card: Any

@@ -107,6 +107,31 @@ def test_a_hash_that_was_published_goes_with_the_address():
     )
 
 
+# EDM's of other layouts, and how many million parameters they have.
+SONGS = {
+    f'edm-{data}-{kind}.pkl': size
+    for data, kind, size in (
+        ('cifar10-32x32', 'uncond-vp', 55.7),
+        ('cifar10-32x32', 'cond-vp', 55.7),
+        ('cifar10-32x32', 'uncond-ve', 56.4),
+        ('cifar10-32x32', 'cond-ve', 56.4),
+        ('ffhq-64x64', 'uncond-vp', 61.8),
+        ('ffhq-64x64', 'uncond-ve', 62.8),
+        ('afhqv2-64x64', 'uncond-vp', 61.8),
+        ('afhqv2-64x64', 'uncond-ve', 62.8),
+    )
+}
+
+
+@pytest.mark.parametrize('file', SONGS)
+def test_edms_other_networks_build_with_as_many_numbers_as_the_index_says(file):
+    entry = find(file.removesuffix('.pkl'))
+    network = build_without_weights(entry.network_configs()['unet'])
+    assert sum(value.numel() for value in network.state_dict().values()) == entry.parameters
+    assert round(entry.parameters / 1e6, 1) == SONGS[file]
+    assert (network.num_classes == 10) == ('-cond-' in file)
+
+
 # What shapes were not recorded of: networks of LSUN's shapes.
 LSUNS = {'ffhq.pt', 'celeba256_250000.pt', 'places256_300000.pt'}
 
@@ -114,7 +139,7 @@ LSUNS = {'ffhq.pt', 'celeba256_250000.pt', 'places256_300000.pt'}
 def test_there_is_nothing_in_the_zoo_that_was_not_released_or_is_not_in_the_paper():
     released = {file for name in MANIFESTS for file in _files_of(load_manifest(name))}
     named = {e.file_name for e in zoo_entries() if e.url or e.page}
-    assert named - set(EDM2) - LSUNS == released
+    assert named - set(EDM2) - set(SONGS) - LSUNS == released
     assert [e.name for e in zoo_entries() if not (e.url or e.page)] == [
         'ADM_diffusion_64_unconditioned',
         'ADM_diffusion_128_unconditioned',
@@ -192,7 +217,7 @@ def test_the_index_has_what_the_ecosystems_tools_read():
     collections = {collection['Name'] for collection in index['Collections']}
     names = [model['Name'] for model in index['Models']]
     files = [file for name in MANIFESTS for file in _files_of(load_manifest(name))]
-    assert len(set(names)) == len(names) == len(files) + len(EDM2) + len(LSUNS)
+    assert len(set(names)) == len(names) == len(files) + len(EDM2) + len(SONGS) + len(LSUNS)
     for model in index['Models']:
         assert model['In Collection'] in collections
         where = model.get('Weights') or model['Metadata']['Page']

@@ -105,7 +105,10 @@ def test_an_existing_file_stays_unless_told(tmp_path, unet_file):
         (['{folder}/page.pth', 'out.pt', '--to', 'openai'], 'page.pth is a web page'),
         (['{folder}/combined.pth', 'out.pt', '--to', 'openai'], 'choose one by its prefix'),
         (['--inspect', '{folder}/page.pth'], 'page.pth is a web page'),
-        (['{folder}/combined.pth', 'out.pt', '--to', 'diffusers'], 'no place for a classifier; --own-'),
+        (
+            ['{folder}/combined.pth', 'out.pt', '--to', 'diffusers'],
+            'no place for a classifier; --own-',
+        ),
     ],
 )
 def test_errors_are_one_line_and_no_output(
