@@ -46,10 +46,9 @@ def init_model(
         ValueError: The config is unknown, or names no weights although they were asked for.
     """
     config = find_config(model)
-    saved = config.get('all_weights') if weights is True else None
-    built = MODELS.build(model_config(config, weights if saved is None else False, changes))
-    if saved is not None:
-        load_all(built, saved)
+    built = MODELS.build(model_config(config, weights, changes))
+    if weights is True and 'all_weights' in config:
+        load_all(built, config.all_weights)
     for stage in built.stages:
         if profile is not None or not (stage.profile or stage.use_fp16):
             stage.use_profile(profile or 'exact')
@@ -66,6 +65,8 @@ def model_config(
 ) -> dict[str, Any]:
     """The config's model, changed and told where its weights are; see :func:`init_model`."""
     model = {'_scope_': SCOPE, **config.model.to_dict(), **(changes or {})}
+    if weights is True and 'all_weights' in config:
+        weights = False  # they are loaded as a whole
     if model.get('classifier', ...) is None:
         # Left out, it takes its scale and its weights along.
         model['classifier_scale'] = None

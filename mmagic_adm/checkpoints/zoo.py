@@ -175,15 +175,16 @@ def source_of(weights: str | Path) -> str:
     """The path or URL of weights, which may be given by name.
 
     Args:
-        weights: A path, a URL, or a name of the zoo: what is no file, and has neither a folder nor
-            an ending.
+        weights: A path, a URL, or a name of the zoo. What is not there, and has neither a folder
+            nor an ending, is taken for a name.
 
     Raises:
         ValueError: No checkpoint has this name.
         CheckpointError: The weights of this name were not released.
     """
     path = Path(weights)
-    is_name = path.name == str(weights) and not path.suffix and not path.exists()
+    looks_like_a_name = path.name == str(weights) and not path.suffix and not path.exists()
+    is_name = looks_like_a_name or (str(weights) in _by_name() and not path.is_file())
     return find(path.name).weights() if is_name else str(weights)
 
 

@@ -13,7 +13,7 @@ from mmagic_adm.checkpoints.inspection import config_from_checkpoint
 from mmagic_adm.checkpoints.model_folder import WEIGHTS, read_model_config
 from mmagic_adm.checkpoints.sampling_models import sampling_model
 from mmagic_adm.checkpoints.zoo import find
-from mmagic_adm.configs import config_file
+from mmagic_adm.configs import config_file, list_models
 from mmagic_adm.model_index import released_models
 from mmagic_adm.registry import SCOPE
 
@@ -34,12 +34,12 @@ def find_config(model: str | Path | Config) -> Config:
     """
     if isinstance(model, Config):
         return _with_model(model, 'this config')
-    path = Path(model)
-    if str(model).startswith(SCHEME) or path.is_dir():
-        return _saved(model)
-    if str(model) in released_models():
-        name = str(model)
+    path, name = Path(model), str(model)
+    if name in released_models():
         return Config(dict(model=find(name).model_config(), weights=dict(unet=name)))
+    # A folder that a run was written to may have the name of its config.
+    if name.startswith(SCHEME) or (path.is_dir() and name not in list_models()):
+        return _saved(model)
     if path.suffix != '.py':
         return _with_model(_read(config_file(str(model))), model)
     if not path.is_file():

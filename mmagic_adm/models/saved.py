@@ -97,8 +97,8 @@ class SavedModel:
             model['pretrained_cfgs'] = {
                 part: dict(ckpt_path=file) for part, file in config.weights.items()
             }
-        built = MODELS.build(model)
-        if not isinstance(built, cls):
+        built: Any = MODELS.build(model)
+        if not issubclass(type(built), cls):
             raise ValueError(f'{source} is a {type(built).__name__}, and no {cls.__name__}')
         if 'all_weights' in config:
             load_all(built, config.all_weights)

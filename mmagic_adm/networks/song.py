@@ -243,10 +243,10 @@ class _Conv(nn.Conv2d):
         """Applies it to (N, C, H, W)."""
         if self.way is None:
             return super().forward(x)
+        padding = (self.resample_filter.shape[-1] - 1) // 2
         if not self.last:
-            return super().forward(self._resized(x, (len(self.resample_filter[0, 0]) - 1) // 2))
-        around = self.padding[0] + (len(self.resample_filter[0, 0]) - 1) // 2
-        h = F.conv2d(x, self.weight, padding=around)
+            return super().forward(self._resized(x, padding))
+        h = F.conv2d(x, self.weight, padding=padding + self.weight.shape[-1] // 2)
         return self._resized(h, 0) + self.bias[:, None, None]  # type: ignore[index]
 
     def _resized(self, x: Tensor, padding: int) -> Tensor:
@@ -262,10 +262,10 @@ class _Waves(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.half = channels // 2
+        self.count = channels // 2
 
     def forward(self, c_noise: Tensor) -> Tensor:
-        steps = torch.arange(self.half, device=c_noise.device) / (self.half - 1)
+        steps = torch.arange(self.count, device=c_noise.device) / (self.count - 1)
         angles = c_noise[:, None] * (1 / 10_000) ** steps
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 

@@ -273,3 +273,16 @@ def test_consistency_models_are_told_apart_by_their_names(tmp_path):
         assert inspection.config['diffusion_scheduler']['type'] == kind
     unnamed = config_from_checkpoint(tmp_path / 'x.pt')
     assert 'which fits too: the name tells' in unnamed.guessed['preconditioning.type']
+
+
+def test_whose_defaults_a_network_of_either_project_has_is_asked_or_told(tmp_path):
+    path = write_checkpoint(network_state('improved_unconditional'), tmp_path / 'mine.pt')
+    asked = config_from_checkpoint(path)
+    assert asked.config['unet']['num_heads'] == 4
+    assert asked.config['unet']['num_head_channels'] == -1
+    assert not asked.config['diffusion_scheduler']['rescale_timesteps']
+    origin = asked.guessed['diffusion_scheduler.rescale_timesteps']
+    assert origin == "default of guided-diffusion; project='improved-diffusion' has others"
+    told = config_from_checkpoint(path, project='improved-diffusion')
+    assert told.config['diffusion_scheduler']['rescale_timesteps']
+    assert told.guessed['diffusion_scheduler.rescale_timesteps'] == DEFAULT

@@ -230,3 +230,12 @@ def test_the_entries_networks_are_files_that_exist():
     for entry in zoo_entries():
         for file in (entry.network, entry.classifier_network):
             assert file is None or (config_directory() / file).is_file()
+
+
+def test_a_name_is_a_name_whatever_is_in_it_and_lies_around(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / '64x64_diffusion').mkdir()
+    for name in ('64x64_diffusion', 'edm2-img64-s-1073741-0.045'):
+        assert zoo.source_of(name) == find(name).url
+    (tmp_path / 'mine').mkdir()
+    assert zoo.source_of('mine') == 'mine'

@@ -8,11 +8,14 @@ import torch
 from mmengine import MODELS
 
 from mmagic_adm.apis import init_model
+from mmagic_adm.apis.models import model_config
 from mmagic_adm.checkpoints import CheckpointError, hub
 from mmagic_adm.checkpoints.diffusers_folder import write_pipeline
 from mmagic_adm.models import AblatedDiffusionModel
+from mmagic_adm.models.configs import find_config
 from tests.checkpoints.hub_server import COMMIT, NAME, Hub
-from tests.tiny import CLASSIFIER, UNET, build_model, model_config
+from tests.tiny import CLASSIFIER, UNET, build_model
+from tests.tiny import model_config as tiny_config
 
 GUIDED = dict(classifier=CLASSIFIER, classifier_scale=2.0)
 
@@ -55,14 +58,14 @@ def test_a_model_comes_back_from_its_folder(saved):
     card = (folder / 'README.md').read_text()
     for line in ('license: mit', '| FID | 3.14 |', '| steps | 4 |', '0-49999', '| classes | 10 |'):
         assert line in card
-    config = json.loads((folder / 'config.json').read_text())
-    assert 'pretrained_cfgs' not in config
+    # What commands write down of a model.
+    assert model_config(find_config(folder))['unet']['image_size'] == 8
     with pytest.raises(CheckpointError, match='exists; choose another name'):
         again.save_pretrained(folder)
 
 
 def test_what_a_config_cannot_say_is_not_saved(tmp_path):
-    model = MODELS.build(model_config())
+    model = MODELS.build(tiny_config())
     other = AblatedDiffusionModel(model.unet, dict(type='DDIMScheduler'))
     with pytest.raises(CheckpointError, match='a part already built'):
         other.save_pretrained(tmp_path / 'out')
@@ -70,7 +73,7 @@ def test_what_a_config_cannot_say_is_not_saved(tmp_path):
 
 
 def test_a_folder_with_other_things_in_it_is_not_replaced(tmp_path):
-    model = MODELS.build(model_config())
+    model = MODELS.build(tiny_config())
     folder = model.save_pretrained(tmp_path / 'out')
     model.save_pretrained(folder, overwrite=True)
     (folder / 'thesis.txt').write_text('precious')
@@ -82,7 +85,7 @@ def test_a_folder_with_other_things_in_it_is_not_replaced(tmp_path):
 
 @pytest.mark.parametrize('stranger', ['os.system', 'ToyModel', 'builtins.eval'])
 def test_a_config_that_names_other_classes_is_refused(tmp_path, stranger):
-    folder = MODELS.build(model_config()).save_pretrained(tmp_path / 'out')
+    folder = MODELS.build(tiny_config()).save_pretrained(tmp_path / 'out')
     file = folder / 'config.json'
     config = json.loads(file.read_text())
     for whole in ({**config, 'type': stranger}, {**config, 'unet': {'type': stranger}}):
@@ -154,7 +157,7 @@ def test_a_model_is_put_on_the_hub_with_its_card(monkeypatch):
             return huggingface_hub.ModelInfo(id=name, sha=COMMIT)
 
     monkeypatch.setattr(huggingface_hub, 'HfApi', Api)
-    model = MODELS.build(model_config())
+    model = MODELS.build(tiny_config())
     address = model.push_to_hub(NAME, private=True, figures={'FID': 1})
     assert address == f'hf://{NAME}@{COMMIT}'
     assert made == [(NAME, True, True)]
