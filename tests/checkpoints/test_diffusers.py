@@ -42,6 +42,11 @@ CASES = {
 LABELS = torch.tensor([3, 5])
 
 
+def slow(*values):
+    """Values for the slow tests."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 def parts_of(unet, scheduler, around=None):
     parts = dict(unet={**UNET, **unet}, diffusion_scheduler=scheduler)
     return parts if around is None else parts | dict(preconditioning=around)
@@ -57,7 +62,9 @@ def written(folder, parts):
     return pipeline, model
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize(
+    'case', ['conditional', 'improved', *slow('unconditional', 'dropped labels')]
+)
 def test_a_network_goes_there_and_back(tmp_path, case):
     parts = parts_of(*CASES[case])
     pipeline, model = written(tmp_path / 'out', parts)
@@ -80,7 +87,7 @@ def test_a_network_goes_there_and_back(tmp_path, case):
                 assert found[part][name] == value, name
 
 
-@pytest.mark.parametrize('labelled', [True, False])
+@pytest.mark.parametrize('labelled', [True, *slow(False)])
 def test_stock_samples_equal_ours(tmp_path, labelled):
     unet = dict() if labelled else dict(num_classes=None)
     parts = parts_of(unet, dict(type='DDIMScheduler', beta_schedule='cosine'))
@@ -130,6 +137,7 @@ def test_consistency_models_sample_in_one_step_and_know_their_levels(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_edms_network_is_stepped_by_euler_there(tmp_path):
     parts = parts_of(
         dict(out_channels=3),
@@ -145,10 +153,8 @@ def test_edms_network_is_stepped_by_euler_there(tmp_path):
     torch.testing.assert_close(theirs * 2 - 1, ours, atol=1e-4, rtol=0)
 
 
-_slow = pytest.mark.slow
-
-SHAPES = ['ffhq_10m', 'cifar10_uncond_50M_500K']
-MORE_SHAPES = [
+SHAPES = [
+    'cifar10_uncond_50M_500K',
     '64x64_diffusion',
     '256x256_diffusion',
     'lsun_bedroom',
@@ -159,7 +165,7 @@ MORE_SHAPES = [
 ]
 
 
-@pytest.mark.parametrize('name', [*SHAPES, *(pytest.param(n, marks=_slow) for n in MORE_SHAPES)])
+@pytest.mark.parametrize('name', ['ffhq_10m', *slow(*SHAPES)])
 def test_released_networks_have_exactly_the_tensors_of_theirs(name):
     entry = find(name)
     unet, scheduler = entry.network_configs()['unet'], entry.scheduler_config()
@@ -180,9 +186,10 @@ REFUSED = {
     '64x64_classifier': 'no place for a classifier',
     'edm_imagenet64_ema': 'tells a network 250.0 ln sigma and steps like EDMHeunScheduler',
 }
+MORE_REFUSED = [name for name in REFUSED if name not in ('64x64_classifier', '128x128_diffusion')]
 
 
-@pytest.mark.parametrize('name', REFUSED)
+@pytest.mark.parametrize('name', ['64x64_classifier', '128x128_diffusion', *slow(*MORE_REFUSED)])
 def test_what_it_cannot_be_is_refused_with_the_reason(tmp_path, name):
     entry = find(name)
     parts = entry.network_configs()

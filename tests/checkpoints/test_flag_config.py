@@ -6,7 +6,7 @@ from mmagic_adm.checkpoints import config_from_flags, find, flags
 from mmagic_adm.checkpoints.parts import shapes_of
 from mmagic_adm.checkpoints.zoo import build_without_weights, zoo_entries
 from mmagic_adm.registry import MODELS
-from tests.reference import golden_names, load_manifest
+from tests.reference import built, golden_names, load_manifest
 
 # ADM's scripts know no flag of consistency models.
 MANIFESTS = [
@@ -16,7 +16,7 @@ MANIFESTS = [
 ]
 
 
-@pytest.mark.parametrize('name', MANIFESTS)
+@pytest.mark.parametrize('name', built(MANIFESTS))
 def test_the_flags_of_a_released_file_build_exactly_its_network(name):
     manifest = load_manifest(name)
     project = manifest.get('code', '').removeprefix('openai/').partition(',')[0]
@@ -51,7 +51,7 @@ def _complete(config):
     return complete
 
 
-@pytest.mark.parametrize('name', [entry.name for entry in zoo_entries() if entry.flags])
+@pytest.mark.parametrize('name', built(entry.name for entry in zoo_entries() if entry.flags))
 def test_flags_and_config_of_the_zoo_agree_on_what_shapes_do_not_tell(name):
     entry = find(name)
     ((kind, config),) = entry.network_configs().items()

@@ -19,7 +19,7 @@ from tests.checkpoints.conftest import (
     network_state,
     save_released,
 )
-from tests.reference import golden_names, load_manifest
+from tests.reference import built, golden_names, load_manifest
 
 RELEASED = [n for n in golden_names('checkpoints') if not n.startswith('edm')]
 
@@ -32,7 +32,7 @@ def _shapes(name, prefix=''):
     }
 
 
-@pytest.mark.parametrize('name', RELEASED)
+@pytest.mark.parametrize('name', built(RELEASED))
 def test_every_released_file_gives_the_config_of_its_network(tmp_path, name):
     inspection = config_from_checkpoint(save_released(name, tmp_path))
     manifest = load_manifest(name)

@@ -7,7 +7,7 @@ from mmagic_adm.checkpoints import CheckpointError, config_directory, find, zoo,
 from mmagic_adm.checkpoints.parts import shapes_of
 from mmagic_adm.checkpoints.zoo import ZooEntry, build_without_weights, zoo_entries
 from mmagic_adm.files.download import cached_path
-from tests.reference import golden_names, load_manifest
+from tests.reference import built, golden_names, load_manifest
 
 MANIFESTS = golden_names('checkpoints')
 
@@ -45,7 +45,7 @@ def test_every_released_file_is_in_the_zoo_once(name):
         assert entry.config == f'guided_diffusion/{manifest["config"]}'
 
 
-@pytest.mark.parametrize('name', [n for n in MANIFESTS if 'flags' in load_manifest(n)])
+@pytest.mark.parametrize('name', built(n for n in MANIFESTS if 'flags' in load_manifest(n)))
 def test_the_networks_config_builds_exactly_what_is_in_the_file(name):
     manifest = load_manifest(name)
     (config,) = _entry_of(manifest).network_configs().values()
@@ -123,6 +123,7 @@ SONGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('file', SONGS)
 def test_edms_other_networks_build_with_as_many_numbers_as_the_index_says(file):
     entry = find(file.removesuffix('.pkl'))

@@ -150,6 +150,7 @@ def test_a_network_becomes_a_pipeline_of_diffusers_and_a_file_again(
     _assert_same(torch.load(tmp_path / 'back.pt'), unet_state)
 
 
+@pytest.mark.slow
 def test_a_guided_model_becomes_a_pipeline_that_runs_by_this_package(
     tmp_path, combined_file, monkeypatch
 ):
