@@ -6,9 +6,14 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmagic_adm.checkpoints import config_from_checkpoint, read_checkpoint, write_checkpoint
+from mmagic_adm.checkpoints import (
+    config_from_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+    write_own_pipeline,
+    write_pipeline,
+)
 from mmagic_adm.checkpoints.checkpoint import writable_layouts
-from mmagic_adm.checkpoints.diffusers_folder import write_own_pipeline, write_pipeline
 from mmagic_adm.checkpoints.flags import PROJECTS
 
 EXAMPLES = """\
