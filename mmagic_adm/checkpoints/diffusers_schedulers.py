@@ -27,7 +27,7 @@ _PROCESS = {
     'trained_betas': None,
     'prediction_type': 'epsilon',
     'variance_type': None,
-    'clip_sample': True,
+    'clip_sample': None,
 }
 # What our config of a solver of theirs has beside the solver's own settings.
 _OWN = (
@@ -131,7 +131,11 @@ def from_diffusers_scheduler(
             said, kind, sigma_schedule='karras', prediction_type='epsilon', final_sigmas_type='zero'
         )
         return _of_edm(said)
-    if not isinstance(kind, str) or 'num_train_timesteps' not in said or 'sigma_min' in said:
+    if (
+        not isinstance(kind, str)
+        or 'num_train_timesteps' not in said
+        or 'trained_betas' not in said
+    ):
         raise ValueError(f'{kind} has no counterpart here: it walks no process of betas')
     learned = 'learned_range' if learns_variance else 'fixed_small'
     process = _PROCESS | {name: said[name] for name in _PROCESS if name in said}
@@ -140,7 +144,8 @@ def from_diffusers_scheduler(
         beta_schedule=_our_betas(process, kind),
         prediction_type=_ours(_PREDICTIONS, process['prediction_type'], kind, 'predictions'),
         variance_type=process['variance_type'] or learned,
-        clip_sample=process['clip_sample'],
+        # The other solvers have no such setting, and leave images as they are.
+        clip_sample=said.get('clip_sample', kind in ('DDPMScheduler', 'DDIMScheduler')),
     )
     if ours['variance_type'] not in _VARIANCES:
         raise ValueError(f'{kind} has variances of type {ours["variance_type"]!r}, as none here')
@@ -152,7 +157,7 @@ def from_diffusers_scheduler(
         return dict(type=kind, **ours, **rule), None
     if own.items() >= _DDIM.items():
         return dict(type='DDIMScheduler', **ours | dict(clip_sample=own['thresholding'])), None
-    _expect(own, kind, thresholding=False, rescale_betas_zero_snr=False)
+    _expect(own, kind, thresholding=False, clip_sample_range=1.0, rescale_betas_zero_snr=False)
     return dict(type='DiffusersScheduler', type_=kind, **ours, **own), None
 
 

@@ -59,13 +59,16 @@ _FIXED: dict[str, Any] = dict(
     time_embedding_dim=None,
 )
 _THEIR_DEFAULTS = _FIXED | dict(
+    attention_head_dim=8,
     attn_norm_num_groups=None,
     downsample_type='conv',
     dropout=0.0,
+    in_channels=3,
     layers_per_block=2,
     norm_num_groups=32,
     num_class_embeds=None,
     num_train_timesteps=None,
+    out_channels=3,
     resnet_time_scale_shift='default',
     time_embedding_type='positional',
     upsample_type='conv',
@@ -114,12 +117,16 @@ def from_unet_2d(
         ValueError: The network is none of ADM's family; the message says why.
     """
     theirs = {**_THEIR_DEFAULTS, **{k: v for k, v in config.items() if not k.startswith('_')}}
-    unet = _unet(theirs)
-    if recorded:
-        unet |= {name: recorded.get(name, getattr(ADMUNet, name)) for name in _KEPT}
     try:
+        unet = _unet(theirs)
+        if unet['num_res_blocks'] * len(unet['channel_mult']) > len(tensors):
+            raise ValueError('its config has more blocks than there are tensors')
+        if recorded:
+            unet |= {name: recorded.get(name, getattr(ADMUNet, name)) for name in _KEPT}
         network: Any = build_without_weights(unet)
         ours = _config(network)
+    except KeyError as error:
+        raise ValueError(f'the config of its UNet2DModel has no {error}') from error
     except (TypeError, ValueError) as error:
         raise ValueError(f'its UNet2DModel is no ADM U-Net: {error}') from error
     scheduler: dict[str, Any] = {}

@@ -222,6 +222,10 @@ def test_settings_of_schedulers_become_ours_or_a_solvers():
     solver = DIFFUSION_SCHEDULERS.build(dict(ours, _scope_='mmagic_adm'))
     assert solver.solver.config.timestep_spacing == 'trailing'
     assert solver.solver.config.set_alpha_to_one is False
+    euler = dict(diffusers.EulerDiscreteScheduler().config)
+    euler = dict(euler, _class_name='EulerDiscreteScheduler', sigma_min=None, sigma_max=None)
+    unclipped, _ = from_diffusers_scheduler(euler, learns_variance=False)
+    assert (unclipped['type_'], unclipped['clip_sample']) == ('EulerDiscreteScheduler', False)
     # And there again.
     assert (
         to_diffusers_scheduler(ours, None).items()
@@ -240,6 +244,7 @@ def test_settings_of_schedulers_become_ours_or_a_solvers():
         (ddim_of_diffusers(prediction_type='v_prediction'), "predictions of kind 'v_prediction'"),
         (ddim_of_diffusers(thresholding=True), 'DDIMScheduler with thresholding=True'),
         (ddim_of_diffusers(rescale_betas_zero_snr=True), 'with rescale_betas_zero_snr=True'),
+        (ddim_of_diffusers(clip_sample_range=2.0), 'DDIMScheduler with clip_sample_range=2.0'),
         (dict(_class_name='CMStochasticIterativeScheduler', s_noise=1.1), 's_noise=1.1'),
     ],
 )
@@ -268,6 +273,8 @@ def test_other_networks_are_told_apart_by_what_their_config_says(tmp_path):
     config = json.loads(file.read_text())
     for change, complaint in (
         (dict(flip_sin_to_cos=False), 'flip_sin_to_cos is False, where one has True'),
+        (dict(layers_per_block=10**9), 'more blocks than there are tensors'),
+        (dict(sample_size=[8, 16]), 'is no ADM U-Net'),
         (dict(layers_per_block=2), 'its weights and its config do not agree on'),
         (dict(_class_name='AutoencoderKL'), 'is of a AutoencoderKL; of diffusers, UNet2DModel'),
     ):
