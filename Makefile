@@ -26,7 +26,7 @@ PIP_ARGS ?=
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TESTS    ?= tests
 JOBS     ?= auto
-EXTRAS   := standalone,solvers,evaluation,digits,deepinv,demo,docs,tests
+EXTRAS   := standalone,solvers,hub,azula,evaluation,digits,deepinv,demo,docs,tests
 
 VENV     := .venv
 BIN      := $(VENV)/bin

@@ -5,6 +5,7 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,21 @@ class ModelSummary:
         download: How many bytes its weights are; 0 for those that come with the package, None for
             those that were not released.
         fid: What was published of it, if that was.
+        licence: That of its weights, where they have one.
     """
 
     image_size: int
     num_classes: int | None
     download: int | None
     fid: float | None
+    licence: str | None
 
 
 @functools.cache
 def model_summary(name: str) -> ModelSummary:
-    """What the config of this name says, and the model index of its weights."""
+    """What the config of this name says, or else the model index, which knows its weights."""
+    if name in released_models():
+        return _summary_of_released(index_of_models()[name])
     file = config_file(name)
     config = _constants_in(file)
     model = config['model']
@@ -48,7 +53,8 @@ def model_summary(name: str) -> ModelSummary:
             model_summary(stage) for stage in (model['base'], *model['upsamplers'])
         ]
         download = _sum_of_known([stage.download for stage in stages])
-        return ModelSummary(last.image_size, base.num_classes, download, fid)
+        licence = _in_a_row([stage.licence for stage in stages])
+        return ModelSummary(last.image_size, base.num_classes, download, fid, licence)
     network = _merged(config['unet'], model['unet'] or {})
     weights = list(config.get('weights', {'unet': ''}).values())
     # Latents are of another size than the images that a codec makes of them.
@@ -56,15 +62,48 @@ def model_summary(name: str) -> ModelSummary:
     if 'weights' in codec:
         weights.append(codec['weights'])
     download = _sum_of_known([_size_of(each) for each in weights])
-    return ModelSummary(codec['image_size'], network.get('num_classes'), download, fid)
+    known = [index_of_models()[each] for each in weights if each in index_of_models()]
+    licence = _in_a_row([each['Metadata']['Licence'] for each in known])
+    return ModelSummary(codec['image_size'], network.get('num_classes'), download, fid, licence)
+
+
+def released_models(pattern: str = '*') -> list[str]:
+    """Names of the released checkpoints to sample from that have no config of their own.
+
+    Args:
+        pattern: What they are like, such as 'ffhq*'.
+    """
+    return [
+        name
+        for name, model in index_of_models().items()
+        if 'Config' not in model and 'Network' in model['Metadata'] and fnmatchcase(name, pattern)
+    ]
+
+
+def _summary_of_released(model: Mapping[str, Any]) -> ModelSummary:
+    said = model['Metadata']
+    network = config_directory() / 'guided_diffusion' / '_base_' / 'models' / said['Network']
+    unet = _constants_in(network)['unet'] | said.get('Overrides', {})
+    results = model.get('Results', ())
+    return ModelSummary(
+        unet['image_size'],
+        unet.get('num_classes'),
+        _BYTES_PER_PARAMETER * said['Parameters'],
+        results[0]['Metrics'].get('FID') if results else None,
+        said['Licence'],
+    )
 
 
 @functools.cache
 def index_of_models() -> dict[str, dict[str, Any]]:
-    """The entries of the model index, in its order, by name."""
+    """The entries of the model index, in its order, by name; with what their collections say."""
     file = config_directory() / 'guided_diffusion' / 'metafile.yml'
-    models = yaml.safe_load(file.read_text(encoding='utf-8'))['Models']
-    return {model['Name']: model for model in models}
+    index = yaml.safe_load(file.read_text(encoding='utf-8'))
+    shared = {each['Name']: each['Metadata'] for each in index['Collections']}
+    return {
+        model['Name']: {**model, 'Metadata': shared[model['In Collection']] | model['Metadata']}
+        for model in index['Models']
+    }
 
 
 def _size_of(weights: str) -> int | None:
@@ -72,6 +111,10 @@ def _size_of(weights: str) -> int | None:
         return 0
     released = index_of_models().get(weights)
     return _BYTES_PER_PARAMETER * released['Metadata']['Parameters'] if released else None
+
+
+def _in_a_row(licences: list[str | None]) -> str | None:
+    return ', '.join(dict.fromkeys(filter(None, licences))) or None
 
 
 def _sum_of_known(numbers: list[int | None]) -> int | None:

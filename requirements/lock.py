@@ -12,7 +12,7 @@ import tempfile
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent
 PYTHONS = ('3.10', '3.11', '3.12')
-EXTRAS = 'standalone,solvers,evaluation,digits,deepinv,demo,docs,tests'
+EXTRAS = 'standalone,solvers,hub,azula,evaluation,digits,deepinv,demo,docs,tests'
 # Newer ones resolve to builds that do not fit each other on every machine.
 HELD = ('torch==2.11.0', 'torchvision==0.26.0', 'mmcv-lite==2.1.0')
 

@@ -4,8 +4,11 @@ import json
 import math
 import pathlib
 import zlib
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from mmagic_adm.networks import DiT
@@ -43,6 +46,29 @@ def golden_names(folder: str, pattern: str = '*') -> list[str]:
 
 def load_golden(folder: str, name: str) -> Golden:
     return Golden(GOLDENS / folder / f'{name}.npz')
+
+
+# Manifests like others that the quick tests build the networks of.
+LIKE_OTHERS = {
+    '512x512_diffusion_uncond_finetune_008100',
+    'imagenet64_cond_270M_250K',
+    'imagenet64_uncond_100M_1500K',
+    'imagenet64_uncond_vlb_100M_1500K',
+    'cifar10_uncond_vlb_50M_500K',
+    'lsun_uncond_100M_1200K_bs128',
+    'lsun_uncond_100M_2400K_bs64',
+    'upsample_cond_500K',
+    'ffhq_p2',
+    'ffhq',
+    'celeba256_250000',
+    'places256_300000',
+}
+
+
+def built(names: Iterable[str]) -> list[Any]:
+    """Names of checkpoints whose networks a test builds, some of them in the slow tests alone."""
+    marks = {name: pytest.mark.slow if name in LIKE_OTHERS else () for name in names}
+    return [pytest.param(name, marks=mark) for name, mark in marks.items()]
 
 
 def load_manifest(name: str) -> dict:

@@ -3,10 +3,12 @@
 import re
 
 import pytest
+import torch
+from mmengine import MODELS
 
 from mmagic_adm.checkpoints.zoo import find
 from mmagic_adm.configs import config_file, list_models
-from mmagic_adm.model_index import model_summary
+from mmagic_adm.model_index import model_summary, released_models
 from mmagic_adm.models.configs import find_config
 
 BYTES = 4
@@ -32,10 +34,27 @@ def test_size_classes_and_download(name):
         assert summary.download is None
         return
     released = [find(each) for each in weights if not each.startswith('bundled://')]
-    if any(entry.url is None for entry in released):
+    if any(entry.url is None and entry.page is None for entry in released):
         assert summary.download is None
     else:
         assert summary.download == BYTES * sum(entry.parameters for entry in released)
+
+
+def test_what_has_no_config_of_its_own_is_listed_and_can_be_sampled():
+    assert {'ffhq_10m', 'cifar10_uncond_50M_500K', 'upsample_cond_500K'} < set(released_models())
+    for name in released_models():
+        model, summary = find_config(name).model, model_summary(name)
+        network = model.unet.get('network', model.unet)
+        assert (summary.image_size, summary.num_classes) == (
+            network.image_size,
+            network.get('num_classes'),
+        )
+        assert summary.licence == find(name).licence
+    cifar = find_config('cifar10_uncond_50M_500K').model.diffusion_scheduler
+    assert (cifar.num_train_timesteps, cifar.rescale_timesteps) == (4000, True)
+    with torch.device('meta'):
+        enlarging = MODELS.build(find_config('upsample_cond_500K').model)
+    assert (enlarging.low_res_size, enlarging.unet.image_size) == (64, 256)
 
 
 def test_a_cascade_has_the_last_size_and_the_first_classes_and_downloads_all():

@@ -23,7 +23,7 @@ def test_what_the_toolbox_pins_is_what_the_other_extras_take():
         if str(each.specifier).startswith('==')
     }
     assert pinned['diffusers'] == '0.24.0'
-    for extra in ('runtime', 'standalone', 'solvers', 'evaluation', 'digits', 'tests'):
+    for extra in ('runtime', 'standalone', 'solvers', 'hub', 'evaluation', 'digits', 'tests'):
         for each in read(extra):
             assert each.name not in pinned or each.specifier.contains(pinned[each.name]), extra
 

@@ -1,4 +1,7 @@
-_base_ = ['./_base_/images-256x256.py', './_base_/adm_ffhq-256x256.py']
+_base_ = [
+    './_base_/images-256x256.py',
+    '../guided_diffusion/_base_/models/adm_ffhq-256x256.py',
+]
 
 # Steps of 0.3 for enlarging and sharpening (Chung et al. 2023); inpainting takes 0.5.
 model = dict(
@@ -11,3 +14,5 @@ model = dict(
 )
 
 test_dataloader = dict(dataset=dict(sigma_y=0.05))
+
+weights = dict(unet='ffhq_10m')

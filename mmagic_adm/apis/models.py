@@ -13,6 +13,7 @@ from mmengine import Config
 from mmagic_adm.checkpoints.zoo import source_of
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.configs import find_config
+from mmagic_adm.models.saved import load_all
 from mmagic_adm.registry import MODELS, SCOPE
 
 Weights = bool | str | Path | Mapping[str, str | Path]
@@ -28,7 +29,9 @@ def init_model(
     """A model ready to sample from.
 
     Args:
-        model: Name of one of the package's configs, path of a config file, or a config.
+        model: Name of one of the package's configs or of a released checkpoint, path of a config
+            file, a folder that a model was saved to, hf://user/name or hf://user/name@revision, or
+            a config.
         device: Where it goes; None takes a GPU if there is one.
         weights: True loads the released weights that the config names, downloading them if need
             be. A name, path or URL loads a file with all of the model's networks, or with its U-Net
@@ -45,6 +48,8 @@ def init_model(
     """
     config = find_config(model)
     built = MODELS.build(model_config(config, weights, changes))
+    if weights is True and 'all_weights' in config:
+        load_all(built, config.all_weights)
     for stage in built.stages:
         if profile is not None or not (stage.profile or stage.use_fp16):
             stage.use_profile(profile or 'exact')
@@ -61,6 +66,8 @@ def model_config(
 ) -> dict[str, Any]:
     """The config's model, changed and told where its weights are; see :func:`init_model`."""
     model = {'_scope_': SCOPE, **config.model.to_dict(), **(changes or {})}
+    if weights is True and 'all_weights' in config:
+        weights = False  # they are loaded as a whole
     if model.get('classifier', ...) is None:
         # Left out, it takes its scale and its weights along.
         model['classifier_scale'] = None

@@ -6,6 +6,7 @@ from mmagic_adm.checkpoints.checkpoint import (
     register_format,
     write_checkpoint,
 )
+from mmagic_adm.checkpoints.diffusers_folder import write_own_pipeline, write_pipeline
 from mmagic_adm.checkpoints.flag_config import config_from_flags
 from mmagic_adm.checkpoints.formats import Document, Format
 from mmagic_adm.checkpoints.inspection import Inspection, config_from_checkpoint
@@ -40,5 +41,7 @@ __all__ = [
     'register_format',
     'use_safe_loader',
     'write_checkpoint',
+    'write_own_pipeline',
+    'write_pipeline',
     'zoo_names',
 ]

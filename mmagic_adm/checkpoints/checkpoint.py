@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 from torch import Tensor
 
 from mmagic_adm.checkpoints.diffusers_dit import DiffusersDiT
+from mmagic_adm.checkpoints.diffusers_folder import DiffusersFile, weights_in
 from mmagic_adm.checkpoints.edm import EDMFile
 from mmagic_adm.checkpoints.formats import Document, Format
+from mmagic_adm.checkpoints.hub import local_path
 from mmagic_adm.checkpoints.parts import StateDict, kind_of, sort_into_parts, under_prefixes
 from mmagic_adm.checkpoints.safetensors_files import SafetensorsFile
 from mmagic_adm.checkpoints.torch_files import MMagicFile, OpenAIFile, RunnerFile
 from mmagic_adm.checkpoints.zoo import source_of
-from mmagic_adm.files.download import fetch
 from mmagic_adm.files.whole import (
     CheckpointError,
     check_content,
@@ -29,6 +30,7 @@ from mmagic_adm.files.whole import (
 FORMATS: list[Format] = [
     EDMFile(),
     DiffusersDiT(),
+    DiffusersFile(),
     SafetensorsFile(),
     MMagicFile(),
     RunnerFile(),
@@ -106,7 +108,7 @@ def read_checkpoint(
     are in use.
 
     Args:
-        source: A path, a URL, or a name of the zoo.
+        source: A path, a URL, a name of the zoo, a folder, or hf://user/name.
         prefix: What the file calls the network to read, such as 'unet' or 'classifier'; None
             reads all there are. A file that is one bare network has no names to choose by, and
             is read if it is of the kind asked for.
@@ -118,7 +120,7 @@ def read_checkpoint(
         CheckpointError: The file cannot be had or read, or does not hold what was asked for.
     """
     source = source_of(source)
-    format_, document = _read(fetch(source))
+    format_, document = _read(weights_file(source))
     tensors = _tensors_of(document, source, ema)
     networks, others = sort_into_parts(tensors, like)
     if not networks:
@@ -137,6 +139,12 @@ def read_checkpoint(
         left_out=(*under_prefixes(not_chosen), *others),
         metadata=document.meta,
     )
+
+
+def weights_file(source: str | Path) -> Path:
+    """The local file of weights that a path, URL, folder or Hub address stands for."""
+    path = local_path(source)
+    return weights_in(path) if path.is_dir() else path
 
 
 def read_document(path: str | Path, mmap: bool = True) -> Document:

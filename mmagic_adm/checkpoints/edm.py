@@ -13,13 +13,13 @@ from mmagic_adm.checkpoints.parts import StateDict
 from mmagic_adm.checkpoints.stand_ins import RecordedObject
 from mmagic_adm.checkpoints.unpickling import unpickle
 from mmagic_adm.files.whole import CheckpointError
+from mmagic_adm.networks.song import TAPS, Layout
 
-# What EDM's files call the ADM U-Net, and the ways of calling it that are known here.
-_NETWORK = 'DhariwalUNet'
+# What EDM's files call the ADM U-Net, and that of score-based models, of which the embedding of the
+# noise level tells the layout; and the ways of calling them that are known here.
+_NETWORK, _SONG = 'DhariwalUNet', 'SongUNet'
+_LAYOUTS: dict[str, Layout] = {'PositionalEmbedding': 'ddpm++', 'FourierEmbedding': 'ncsn++'}
 _PRECONDITIONINGS = ('EDMPrecond', 'iDDPMPrecond')
-
-# The embedding of the noise level tells its other networks apart.
-_OTHERS = {'PositionalEmbedding': 'DDPM++', 'FourierEmbedding': 'NCSN++'}
 
 # What its code has fixed, in the arguments of our network.
 _FIXED = dict(
@@ -53,7 +53,7 @@ _MEAN = torch.full((1, 1, 2, 2), 0.25)
 
 
 class EDMFile(Format):
-    """The averaged weights in a snapshot of EDM's, of an ADM U-Net, or of EDM2's.
+    """The averaged weights in a snapshot of EDM's, of an ADM U-Net or a ``SongUNet``, or of EDM2's.
 
     What is read says of itself its config as far as the file tells it, and the preconditioning
     that the network was trained in.
@@ -77,6 +77,8 @@ class EDMFile(Format):
         if 'unet' in average.dict_in('_modules'):
             return _edm2_document(average, path)
         network = _network_in(average, path)
+        if network.class_name == _SONG:
+            return _song_document(average, network, path)
         try:
             state_dict = adm_state_dict(dict(_tensors(network, path, 'model')))
         except ValueError as error:
@@ -93,16 +95,14 @@ class EDMFile(Format):
 
 
 def _network_in(average: RecordedObject, path: Path) -> RecordedObject:
-    """The ADM U-Net within its preconditioning; refuses other networks by their name."""
+    """The U-Net within its preconditioning; refuses other networks by their name."""
     network = average.dict_in('_modules').get('model')
     if not isinstance(network, RecordedObject):
         raise CheckpointError(f'{path} holds a {average.class_name}, which is no network of EDM')
-    if network.class_name != _NETWORK:
-        embedding = network.dict_in('_modules').get('map_noise')
-        known_as = _OTHERS.get(getattr(embedding, 'class_name', ''))
+    if network.class_name not in (_NETWORK, _SONG):
         raise CheckpointError(
-            f'{path} holds a {network.class_name}{f" ({known_as})" if known_as else ""}, which '
-            f'is another architecture; of EDM, those of ADM ({_NETWORK}) are read'
+            f'{path} holds a {network.class_name}, which is another architecture; of EDM, '
+            f'{_NETWORK} and {_SONG} are read'
         )
     if average.class_name not in _PRECONDITIONINGS:
         raise CheckpointError(
@@ -110,6 +110,31 @@ def _network_in(average: RecordedObject, path: Path) -> RecordedObject:
             f'{" or ".join(_PRECONDITIONINGS)} are read'
         )
     return network
+
+
+def _song_document(average: RecordedObject, network: RecordedObject, path: Path) -> Document:
+    """A network of score-based models, whose tensors are named like ours."""
+    embedding = network.dict_in('_modules').get('map_noise')
+    layout = _LAYOUTS.get(getattr(embedding, 'class_name', ''))
+    if layout is None:
+        raise CheckpointError(f'{path} holds a {_SONG} that is neither DDPM++ nor NCSN++')
+    row = torch.tensor(TAPS[layout])
+    weights = row.outer(row) / row.sum() ** 2
+    state_dict = {}
+    for key, tensor in _tensors(network, path, 'model'):
+        if not key.endswith(_FILTER):
+            state_dict[key.removeprefix('model.')] = tensor
+        elif not torch.equal(tensor.float().squeeze(), weights):
+            raise CheckpointError(f'{path} holds a {layout} network with another {key}')
+    unet = dict(
+        type=_SONG,
+        image_size=average.state.get('img_resolution'),
+        layout=layout,
+        num_classes=average.state.get('label_dim') or None,
+        dropout=network.dict_in('_init_kwargs').get('dropout', _DROPOUT),
+    )
+    preconditioning = dict(type='EDMPrecond', sigma_data=average.state.get('sigma_data', 0.5))
+    return Document(state_dict, dict(config=dict(unet=unet), preconditioning=preconditioning))
 
 
 def _edm2_document(average: RecordedObject, path: Path) -> Document:

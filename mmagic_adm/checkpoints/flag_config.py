@@ -20,15 +20,17 @@ _OF_UPSAMPLERS = {*original.UPSAMPLER_FLAGS, 'base_samples'}
 _NOT_OF_UPSAMPLERS = {'image_size', 'channel_mult', 'use_new_attention_order', *_OF_CLASSIFIERS}
 
 
-def config_from_flags(flags: str | Sequence[str]) -> dict[str, Any]:
+def config_from_flags(flags: str | Sequence[str], project: str | None = None) -> dict[str, Any]:
     """The config of what the original project's scripts would build from these flags.
 
-    What is absent has the original's default. Flags of a classifier and of no U-Net give the
+    What is absent has the project's default. Flags of a classifier and of no U-Net give the
     classifier alone; without either kind there is the default U-Net.
 
     Args:
         flags: A command line as a shell takes it, with or without the script's name and the
             lines that set variables for it; or its words.
+        project: Whose they are: 'guided-diffusion' (ADM), or 'improved-diffusion', which has other
+            defaults. None takes the flags' word for it, and says so where they leave it open.
 
     Returns:
         A dict with those of the following that apply:
@@ -44,7 +46,7 @@ def config_from_flags(flags: str | Sequence[str]) -> dict[str, Any]:
             others; the message names it.
     """
     given = original.read_flags(flags)
-    values = {name: flag.default for name, flag in original.FLAGS.items()} | given
+    values = original.defaults_of(original.project_of(given, project)) | given
     upsamples = bool(_OF_UPSAMPLERS & given.keys())
     classifies = bool(_OF_CLASSIFIERS & given.keys())
     has_unet = not classifies or bool(_OF_UNETS & given.keys())
@@ -52,11 +54,12 @@ def config_from_flags(flags: str | Sequence[str]) -> dict[str, Any]:
     if upsamples and misplaced:
         raise ValueError(f'{misplaced}: the original scripts of an upsampler have no such flag')
 
+    fixed = 'fixed_small' if values['sigma_small'] else 'fixed_large'
     process = dict(
         num_train_timesteps=values['diffusion_steps'],
         beta_schedule=values['noise_schedule'],
         prediction_type='start_x' if values['predict_xstart'] else 'epsilon',
-        variance_type='learned_range' if values['learn_sigma'] else 'fixed_large',
+        variance_type='learned_range' if values['learn_sigma'] else fixed,
         rescale_timesteps=values['rescale_timesteps'],
     )
     mse = 'rescaled_mse' if values['rescale_learned_sigmas'] else 'mse'

@@ -1,11 +1,14 @@
 """The command-line flags of the original project's scripts: which there are, and how they read."""
 
 import difflib
+import logging
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, NamedTuple, get_args
+
+from mmengine.logging import print_log
 
 from mmagic_adm.networks.classifier import Pool
 
@@ -83,6 +86,7 @@ CLASSIFIER_FLAGS = {
 }
 DIFFUSION_FLAGS = {
     'learn_sigma': _boolean(False),
+    'sigma_small': _boolean(False),
     'diffusion_steps': _integer(1000),
     'noise_schedule': _one_of('linear', 'cosine', default='linear'),
     'timestep_respacing': Flag(
@@ -121,6 +125,25 @@ TRAINING_FLAGS = {
     'resume_checkpoint': _text(),
     'fp16_scale_growth': _number(),
 }
+# Values that improved diffusion's scripts have, where they are not told, instead of ADM's.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    'guided-diffusion': {},
+    'improved-diffusion': {'rescale_timesteps': True, 'rescale_learned_sigmas': True},
+}
+PROJECTS = tuple(_DEFAULTS)
+# Flags that only one of the two projects has.
+_OWN = {
+    'guided-diffusion': {
+        *CLASSIFIER_FLAGS,
+        'num_head_channels',
+        'channel_mult',
+        'resblock_updown',
+        'use_new_attention_order',
+        'classifier_scale',
+        'classifier_path',
+    },
+    'improved-diffusion': {'sigma_small'},
+}
 FLAGS = {
     **NETWORK_FLAGS,
     **UPSAMPLER_FLAGS,
@@ -129,6 +152,41 @@ FLAGS = {
     **SAMPLING_FLAGS,
     **TRAINING_FLAGS,
 }
+
+
+def project_of(given: Collection[str], told: str | None) -> str:
+    """The project whose scripts flags are for; says so where it has to be guessed.
+
+    Args:
+        given: The flags that there are.
+        told: What is known of it: one of ``PROJECTS``, or None.
+
+    Raises:
+        ValueError: There is no such project, or a flag is the other's.
+    """
+    if told is not None and told not in PROJECTS:
+        raise ValueError(f'project is {" or ".join(PROJECTS)}, not {told!r}')
+    shown = [project for project in PROJECTS if _OWN[project] & set(given)]
+    foreign = [name for project in shown if project != (told or shown[0]) for name in _OWN[project]]
+    for name in given:
+        if name in foreign:
+            raise ValueError(f'--{name} is no flag of {told or shown[0]}')
+    if told or shown:
+        return told or shown[0]
+    open_ = {name for changes in _DEFAULTS.values() for name in changes if name not in given}
+    if open_:
+        print_log(
+            f'read as flags of {PROJECTS[0]}; of {PROJECTS[1]} (project=, --project) they would '
+            f'have another {" and ".join(sorted(open_))}',
+            logger='current',
+            level=logging.WARNING,
+        )
+    return PROJECTS[0]
+
+
+def defaults_of(project: str) -> dict[str, Any]:
+    """The value of every flag that a project's scripts are not told."""
+    return {name: flag.default for name, flag in FLAGS.items()} | _DEFAULTS[project]
 
 
 def read_flags(flags: str | Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from mmagic_adm.checkpoints.architecture import Architecture, read_architecture
 from mmagic_adm.checkpoints.checkpoint import read_checkpoint
 from mmagic_adm.checkpoints.flag_config import config_from_flags
+from mmagic_adm.checkpoints.flags import PROJECTS
 from mmagic_adm.checkpoints.loading import compare
 from mmagic_adm.checkpoints.parts import Shapes, kind_of, shapes_of
 from mmagic_adm.checkpoints.zoo import ZooEntry, build_without_weights, entries_that_fit
@@ -81,6 +82,7 @@ def config_from_checkpoint(
     unet: Mapping[str, Any] | None = None,
     classifier: Mapping[str, Any] | None = None,
     diffusion_scheduler: Mapping[str, Any] | None = None,
+    project: str | None = None,
 ) -> Inspection:
     """Finds out which networks a checkpoint is of, and says what was read and what was guessed.
 
@@ -94,6 +96,8 @@ def config_from_checkpoint(
         unet: Arguments of the U-Net that the caller knows better.
         classifier: The same of the classifier.
         diffusion_scheduler: The same of the scheduler.
+        project: Whose defaults hold where nobody says: 'guided-diffusion' or 'improved-diffusion';
+            see :func:`config_from_flags`.
 
     Raises:
         CheckpointError: The file cannot be read, or is of no network that can be built here with
@@ -111,7 +115,7 @@ def config_from_checkpoint(
             raise CheckpointError(f'{source} holds more than one {kind}; choose one with prefix=')
         shapes = shapes_of(state)
         entries = entries_that_fit(shapes)
-        named = [e for e in entries if e.url and e.url.endswith(f'/{checkpoint.file_name}')]
+        named = [entry for entry in entries if entry.file_name == checkpoint.file_name]
         entries = named or entries
         fits[kind] = tuple(entry.name for entry in entries)
         said = recorded.get(part or kind, {})
@@ -125,7 +129,7 @@ def config_from_checkpoint(
                 found['preconditioning'] = around
             said = recorded.get('diffusion_scheduler', {})
             found['diffusion_scheduler'] = _scheduler(
-                found[kind], around, diffusion_scheduler or {}, said, entries
+                found[kind], around, diffusion_scheduler or {}, said, entries, project
             )
     values = {
         part: {name: value for name, (value, _) in fields.items()} for part, fields in found.items()
@@ -205,16 +209,23 @@ def _scheduler(
     given: Mapping[str, Any],
     recorded: Mapping[str, Any],
     entries: Sequence[ZooEntry],
+    project: str | None,
 ) -> Fields:
     """The config of the scheduler of a U-Net, from the same."""
-    flags, origin = '', DEFAULT
-    for entry in reversed(entries):
-        if entry.flags:
-            flags, origin = entry.flags, f'the zoo: {entry.name}'
-    fields = _from(config_from_flags(flags)['diffusion_scheduler'], origin)
+    known = {entry.name: entry.scheduler_config() or {} for entry in entries}
+    known = {name: config for name, config in known.items() if config}
+    fields = _agreed(known, list(next(iter(known.values()), ())))
     if around:
         kind = 'ConsistencyScheduler' if 'sigma_min' in around else 'EDMHeunScheduler'
-        return _from(dict(type=kind), around['type'][1]) | _from(given, GIVEN)
+        if fields.get('type', ('',))[0] != kind:
+            fields = _from(dict(type=kind), around['type'][1])
+        return fields | _from(recorded, RECORDED) | _from(given, GIVEN)
+    if not known:
+        # Networks of both projects may change the size by layers of their own.
+        open_ = project is None and unet.get('resblock_updown') == (False, READ)
+        origin = f'{DEFAULT} of {PROJECTS[0]}; project={PROJECTS[1]!r} has others'
+        default = config_from_flags('', project or PROJECTS[0])['diffusion_scheduler']
+        fields = _from(default, origin if open_ else DEFAULT)
     if unet['out_channels'][0] == 2 * unet['in_channels'][0]:
         fields['variance_type'] = ('learned_range', READ)
     return fields | _from(recorded, RECORDED, list(fields)) | _from(given, GIVEN)
@@ -238,22 +249,28 @@ def _family_defaults(architecture: Architecture) -> dict[str, Any]:
     head_channels = next(
         width for width in (64, 32, 16, 8, 4, 2, 1) if all(n % width == 0 for n in attended)
     )
-    return dict(
-        image_size=_LAST_FEATURE_MAP << (architecture.num_levels - 1),
-        num_head_channels=head_channels,
-    )
+    size = dict(image_size=_LAST_FEATURE_MAP << (architecture.num_levels - 1))
+    if architecture.fields.get('resblock_updown') is False and head_channels % 4 == 0:
+        # As in improved diffusion, and by default in ADM's scripts.
+        return size | dict(num_heads=4, num_head_channels=-1)
+    return size | dict(num_head_channels=head_channels)
 
 
 def _zoo_fields(
     entries: Sequence[ZooEntry], defaults: Mapping[str, Any], names: Sequence[str]
 ) -> Fields:
-    """What the zoo's entries say; where they differ, what the first says, and who disagrees."""
+    """What the zoo's entries say of a network."""
     configs = {e.name: {**defaults, **next(iter(e.network_configs().values()))} for e in entries}
+    return _agreed(configs, names)
+
+
+def _agreed(configs: Mapping[str, Mapping[str, Any]], names: Collection[str]) -> Fields:
+    """What entries' configs say; where they differ, what the first says, and who disagrees."""
     fields: Fields = {}
-    for name in names if entries else ():
-        first = entries[0].name
+    for name in names if configs else ():
+        first, *_ = configs
         value = configs[first][name]
-        others = [entry for entry, config in configs.items() if config[name] != value]
+        others = [entry for entry, config in configs.items() if config.get(name) != value]
         doubt = f', unlike {", ".join(others)}, which fits too' if others else ''
         fields[name] = (value, f'the zoo: {first}{doubt}')
     return fields

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mmagic_adm.checkpoints.checkpoint import read_checkpoint, read_document
+from mmagic_adm.checkpoints.checkpoint import read_checkpoint, read_document, weights_file
 from mmagic_adm.checkpoints.parts import (
     Shapes,
     StateDict,
@@ -22,7 +22,6 @@ from mmagic_adm.checkpoints.parts import (
     sort_into_parts,
 )
 from mmagic_adm.checkpoints.zoo import ZooEntry, entries_that_fit, source_of
-from mmagic_adm.files.download import fetch
 from mmagic_adm.files.whole import CheckpointError
 
 # The tensors of each network of a model, by its prefix.
@@ -152,7 +151,7 @@ def load_from_mmagic_adm(
         mmap: Whether to map the tensors from the file, which must then stay as it is while they
             are in use. A runner may overwrite the file that it resumed from.
     """
-    document = read_document(fetch(source_of(filename)), mmap)
+    document = read_document(weights_file(source_of(filename)), mmap)
     state_dict = OrderedDict(document.state_dict)
     metadata = dict(getattr(document.state_dict, '_metadata', {}))
     # What travels here reaches the hook, which can then name the file.

@@ -12,11 +12,17 @@ from mmengine import Config
 from mmengine.logging import print_log
 from torch import nn
 
+from mmagic_adm.checkpoints.flag_config import config_from_flags
 from mmagic_adm.checkpoints.parts import Shapes, shapes_of
+from mmagic_adm.checkpoints.sampling_models import sampling_model
 from mmagic_adm.configs import config_directory, nearest
+from mmagic_adm.files.download import cached_path
 from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.model_index import index_of_models
 from mmagic_adm.registry import MODELS, SCOPE
+
+# Licences that let everyone do anything with the weights.
+_FREE = ('MIT', 'Apache-2.0')
 
 _NETWORKS = 'guided_diffusion/_base_/models'
 
@@ -41,12 +47,17 @@ class ZooEntry:
         classifier: Name of the entry whose classifier guides it.
         classifier_scale: How strongly it does.
         base_model: Name of the entry whose samples it enlarges.
+        project: Whose flags those are.
         parameters: How many numbers are in the file.
-        licence: That of the weights, where it does not let everyone do anything with them.
+        licence: That of the weights.
+        sha256: That of the file, where it was published.
+        page: Where the file is had by hand, if it has no address of its own.
+        note: What else to know before using it.
         aliases: Other names that it is found by.
         overrides: What differs from the config in the network's file.
         preconditioning: Arguments of the ``EDMPrecond`` that the network was trained in; None if it
             is told timesteps.
+        scales: Noise levels that a consistency model was trained on.
         results: Published figures, as in the model index.
     """
 
@@ -56,30 +67,59 @@ class ZooEntry:
     classifier_network: str | None = None
     config: str | None = None
     flags: str | None = None
+    project: str = 'guided-diffusion'
     classifier: str | None = None
     classifier_scale: float | None = None
     base_model: str | None = None
     parameters: int | None = None
     licence: str | None = None
+    sha256: str | None = None
+    page: str | None = None
+    note: str | None = None
     aliases: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     preconditioning: Mapping[str, Any] | None = None
+    scales: int = 40
     results: tuple[Mapping[str, Any], ...] = ()
 
+    @property
+    def file_name(self) -> str:
+        """The name that the file was released under."""
+        return self.url.rpartition('/')[2] if self.url else f'{self.name}.pt'
+
     def weights(self) -> str:
-        """The URL of the weights; says under which licence they come, if they are not free.
+        """The URL of the weights; says first what is about to be downloaded, and its licence.
 
         Raises:
-            CheckpointError: None were released.
+            CheckpointError: None were released, or by hand alone.
         """
+        if self.page is not None:
+            self.say_terms()
+            raise CheckpointError(
+                f'the weights of {self.name} are had by hand: download {self.file_name} from '
+                f'{self.page}, and give its path (weights=, --checkpoint)'
+            )
         if self.url is None:
             raise CheckpointError(
                 f'no weights were released for {self.name}; its network builds, to be trained or '
                 'to load weights of your own'
             )
-        if self.licence is not None:
-            print_log(f'the weights of {self.name} come under {self.licence}', 'current')
-        return self.url
+        source = f'{self.url}#sha256={self.sha256}' if self.sha256 else self.url
+        if not cached_path(source).is_file() or not self.is_free:
+            self.say_terms()
+        return source
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the licence lets everyone do anything with the weights."""
+        return self.licence in _FREE
+
+    def say_terms(self) -> None:
+        """Says how large the weights are and under which licence they come, once."""
+        size = f'{4 * self.parameters / 1e9:.1f} GB' if self.parameters else 'size unknown'
+        forbids = ': no commercial use' if '-NC' in (self.licence or '') else ''
+        note = f'; {self.note}' if self.note else ''
+        _say_once(f'the weights of {self.name} ({size}) come under {self.licence}{forbids}{note}')
 
     def network_configs(self) -> dict[str, dict[str, Any]]:
         """Config of each network in the file: 'unet', 'classifier', or both.
@@ -94,6 +134,23 @@ class ZooEntry:
         if self.classifier_network is not None:
             configs |= _read_networks(self.classifier_network)
         return configs
+
+    def model_config(self) -> dict[str, Any]:
+        """Config of a model that samples from it, where :attr:`config` names none."""
+        parts: dict[str, Any] = self.network_configs()
+        if self.preconditioning is not None:
+            parts['preconditioning'] = dict(type='EDMPrecond', **self.preconditioning)
+        return sampling_model(parts | dict(diffusion_scheduler=self.scheduler_config()))
+
+    def scheduler_config(self) -> dict[str, Any] | None:
+        """Config of the scheduler that its U-Net was made for; None if nothing says."""
+        if self.preconditioning is not None:
+            if 'sigma_min' in self.preconditioning:
+                return dict(type='ConsistencyScheduler', num_scales=self.scales)
+            return dict(type='EDMHeunScheduler')
+        if self.flags is None:
+            return None
+        return config_from_flags(self.flags, self.project).get('diffusion_scheduler')
 
 
 def zoo_names() -> list[str]:
@@ -118,15 +175,16 @@ def source_of(weights: str | Path) -> str:
     """The path or URL of weights, which may be given by name.
 
     Args:
-        weights: A path, a URL, or a name of the zoo: what is no file, and has neither a folder nor
-            an ending.
+        weights: A path, a URL, or a name of the zoo. What is not there, and has neither a folder
+            nor an ending, is taken for a name.
 
     Raises:
         ValueError: No checkpoint has this name.
         CheckpointError: The weights of this name were not released.
     """
     path = Path(weights)
-    is_name = path.name == str(weights) and not path.suffix and not path.is_file()
+    looks_like_a_name = path.name == str(weights) and not path.suffix and not path.exists()
+    is_name = looks_like_a_name or (str(weights) in _by_name() and not path.is_file())
     return find(path.name).weights() if is_name else str(weights)
 
 
@@ -147,6 +205,11 @@ def build_without_weights(config: Mapping[str, Any]) -> nn.Module:
     """Builds a network that has names and shapes, but no memory for its weights."""
     with torch.device('meta'):
         return MODELS.build({'_scope_': SCOPE, **config})
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    print_log(line, 'current')
 
 
 @functools.cache
@@ -183,7 +246,7 @@ def _entry(model: Mapping[str, Any]) -> ZooEntry:
         fields['config'] = model['Config'].removeprefix('configs/')
     return ZooEntry(
         name=model['Name'],
-        url=model['Weights'],
+        url=model.get('Weights'),
         aliases=tuple(fields.pop('aliases', ())),
         results=tuple(model.get('Results', ())),
         **fields,

@@ -1,4 +1,4 @@
-"""Converts a checkpoint to OpenAI's, MMagic's or safetensors' layout, or describes it."""
+"""Converts a checkpoint to OpenAI's, MMagic's or diffusers' layout, or describes it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmagic_adm.checkpoints import config_from_checkpoint, read_checkpoint, write_checkpoint
+from mmagic_adm.checkpoints import (
+    config_from_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+    write_own_pipeline,
+    write_pipeline,
+)
 from mmagic_adm.checkpoints.checkpoint import writable_layouts
+from mmagic_adm.checkpoints.flags import PROJECTS
 
 EXAMPLES = """\
   mmagic-adm convert 64x64_diffusion.pt 64x64_diffusion.safetensors --to safetensors
   mmagic-adm convert adm-g_8xb32_imagenet-64x64-2c0fbeda.pth unet.pt --to openai --prefix unet
+  mmagic-adm convert 64x64_diffusion pipeline --to diffusers
   mmagic-adm convert --inspect lsun_bedroom
 
-The first two write OUT and print its path; the last prints the config that the file is of.
+The first three write OUT and print its path; the last prints the config that the file is of.
 """
 
 
@@ -22,12 +30,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.add_argument('input', metavar='IN', help='a checkpoint: name, path or URL')
     parser.add_argument('output', metavar='OUT', nargs='?', type=Path, help='file to write')
-    parser.add_argument('--to', choices=writable_layouts(), help='layout of OUT')
+    layouts = [*writable_layouts(), 'diffusers']
+    parser.add_argument('--to', choices=layouts, help='layout of OUT, for diffusers a folder')
     parser.add_argument('--prefix', help="what IN calls the network to take: 'unet', 'classifier'")
     parser.add_argument(
         '--no-ema', action='store_true', help='take the trained weights, not their average'
     )
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it exists')
+    parser.add_argument(
+        '--ddim', action='store_true', help='with --to diffusers: step as DDIM, not as DDPM'
+    )
+    parser.add_argument(
+        '--own-pipeline',
+        action='store_true',
+        help='with --to diffusers: write a pipeline that runs by this package, for any model',
+    )
+    parser.add_argument(
+        '--project', choices=PROJECTS, help='whose defaults hold for what IN does not tell'
+    )
     parser.add_argument(
         '--inspect', action='store_true', help='print the config that IN is of, and how sure it is'
     )
@@ -37,11 +57,15 @@ def main(arguments: argparse.Namespace) -> Iterator[object]:
     """Describes the input, or writes the output and gives its path."""
     writing = (arguments.output, arguments.to, arguments.overwrite, arguments.no_ema)
     if arguments.inspect and any(writing):
-        raise argparse.ArgumentError(None, '--inspect takes the checkpoint alone, and --prefix')
+        raise argparse.ArgumentError(None, '--inspect takes IN alone, --prefix and --project')
+    if arguments.to != 'diffusers' and (arguments.ddim or arguments.own_pipeline):
+        raise argparse.ArgumentError(None, '--ddim and --own-pipeline go with --to diffusers')
     if not arguments.inspect and not (arguments.output and arguments.to):
         raise argparse.ArgumentError(None, 'give IN, OUT and --to, or --inspect IN')
     if arguments.inspect:
-        yield config_from_checkpoint(arguments.input, arguments.prefix)
+        yield config_from_checkpoint(arguments.input, arguments.prefix, project=arguments.project)
+    elif arguments.to == 'diffusers':
+        yield to_diffusers(arguments)
     else:
         yield convert(arguments)
 
@@ -62,3 +86,25 @@ def convert(arguments: argparse.Namespace) -> Path:
         count, first = len(checkpoint.left_out), checkpoint.left_out[0]
         print(f'left out: {count} tensors, such as {first}')
     return path
+
+
+def to_diffusers(arguments: argparse.Namespace) -> Path:
+    """Writes a pipeline's folder; says what of it was guessed."""
+    checkpoint = read_checkpoint(arguments.input, arguments.prefix, ema=not arguments.no_ema)
+    steps = dict(type='DDIMScheduler') if arguments.ddim else None
+    inspection = config_from_checkpoint(
+        arguments.input,
+        arguments.prefix,
+        diffusion_scheduler=steps,
+        project=arguments.project,
+    )
+    for place, origin in inspection.guessed.items():
+        print(f'not certain: {place}: {origin}')
+    if arguments.own_pipeline:
+        networks = checkpoint.networks()
+        return write_own_pipeline(
+            arguments.output, inspection.config, networks, arguments.overwrite
+        )
+    return write_pipeline(
+        arguments.output, inspection.config, checkpoint.state_dict, arguments.overwrite
+    )

@@ -18,8 +18,6 @@ from mmagic_adm.networks import CHANNEL_MULT, ADMClassifier, ADMUNet
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 from mmagic_adm.schedulers import Scheduler
 
-MMAGIC_CHANNELS: dict[int, tuple[float, ...]] = {**CHANNEL_MULT, 32: (1, 2, 2, 2)}
-
 
 @MODELS.register_module(name=['ADM', 'GuidedDiffusion'])
 class AblatedDiffusionModel(Model):
@@ -139,7 +137,7 @@ class DenoisingUnet(ADMUNet):
             )
         attention.pop('norm_cfg', None)
         if isinstance(channels_cfg, Mapping) or channels_cfg is None:
-            channels_cfg = (channels_cfg or MMAGIC_CHANNELS).get(size)
+            channels_cfg = (channels_cfg or CHANNEL_MULT).get(size)
         if out_channels is None:
             learned = 'FIXED' not in (output_cfg or {}).get('var', 'learned_range').upper()
             out_channels = 2 * in_channels if learned else in_channels

@@ -43,10 +43,17 @@ def cache_directory() -> Path:
 
 
 def cached_path(url: str) -> Path:
-    """Where a URL's file is kept, whether or not it is there yet."""
+    """Where a URL's file is kept, whether or not it is there yet.
+
+    Args:
+        url: The URL; '#sha256=' and the file's SHA-256 may follow it.
+    """
+    url, _, claimed = url.partition('#sha256=')
     name = unquote(urlsplit(url).path).rpartition('/')[2]
     if not name:
         raise CheckpointError(f'{url} names no file')
+    if claimed:
+        name = f'{Path(name).stem}-{claimed[:16]}{Path(name).suffix}'
     if hash_in_name(name):
         return cache_directory() / name
     # Names repeat from one URL to the next; only a hash in the name tells the files apart.
@@ -102,7 +109,7 @@ def _bring(url: str, path: Path) -> None:
         transfer(url, partial)
         try:
             check_content(partial.path, url)
-            check_hash_in_name(partial.path, url)
+            check_hash_in_name(partial.path, url if hash_in_name(url) else path)
             return partial.become(path)
         except CheckpointError:
             partial.discard()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmagic_adm.files.alone import UNFINISHED, alone_with
+from mmagic_adm.files.alone import LOCK, UNFINISHED, alone_with
 
 _DEEPEST_JSON = 100
 # What a zip archive begins with.
@@ -89,6 +89,45 @@ def written_whole(path: Path, size: int, overwrite: bool) -> Iterator[Path]:
                 )
             check_free_space(path, size)
             yield temporary
+            temporary.replace(path)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise writing_failed(path, error) from error
+
+
+@contextlib.contextmanager
+def folder_written_whole(path: Path, size: int, overwrite: bool) -> Iterator[Path]:
+    """The same for a folder: one that is replaced holds nothing that the new one does not.
+
+    Args:
+        path: The folder.
+        size: How many bytes will be in it, about.
+        overwrite: Whether to replace a folder of that name.
+    """
+    if not path.absolute().parent.is_dir():
+        raise CheckpointError(f'cannot write {path}: there is no folder {path.parent}')
+    temporary, old = (path.with_name(f'.{path.name}{end}') for end in (UNFINISHED, '.old'))
+    try:
+        with alone_with(path.with_name(f'.{path.name}{LOCK}')), contextlib.ExitStack() as stack:
+            if path.exists() and not (overwrite and path.is_dir()):
+                raise CheckpointError(
+                    f'{path} exists; choose another name, or ask to overwrite the folder '
+                    '(overwrite=True, --overwrite)'
+                )
+            check_free_space(path, size)
+            shutil.rmtree(temporary, ignore_errors=True)  # what a killed process left
+            temporary.mkdir()
+            stack.callback(shutil.rmtree, temporary, ignore_errors=True)
+            yield temporary
+            if path.exists():
+                new = {each.name for each in temporary.iterdir()}
+                if others := sorted({each.name for each in path.iterdir()} - new):
+                    raise CheckpointError(
+                        f'{path} holds {others[0]} too, and is not overwritten; choose another name'
+                    )
+                path.replace(old)
+                stack.callback(shutil.rmtree, old)
             temporary.replace(path)
     except CheckpointError:
         raise
@@ -207,7 +246,7 @@ def check_hash_in_name(path: Path, source: str | Path | None = None) -> None:
     """Refuses a file whose content is not what its name, or its source's, claims."""
     called = source or path
     claimed = hash_in_name(str(called))
-    found = _sha256(path) if claimed else ''
+    found = sha256_of(path) if claimed else ''
     if claimed and not found.startswith(claimed):
         raise CheckpointError(
             f'{called} is damaged: its name says that its SHA-256 begins with {claimed}, but it '
@@ -216,7 +255,8 @@ def check_hash_in_name(path: Path, source: str | Path | None = None) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while block := file.read(1 << 20):

@@ -57,6 +57,7 @@ from mmagic_adm.models.sampling import (
     evaluating,
     follow,
 )
+from mmagic_adm.models.saved import SavedModel
 from mmagic_adm.models.scheduler_choice import build_scheduler
 from mmagic_adm.networks.deep_features import reused_deep_features
 from mmagic_adm.networks.network import check_network
@@ -70,7 +71,7 @@ MMAGICS_ORDER = (
 
 
 @MODELS.register_module()
-class AblatedDiffusionModel(ProfiledModel):
+class AblatedDiffusionModel(SavedModel, ProfiledModel):
     """Samples images by the reverse process of a diffusion model, guided or not (ADM).
 
     Args:

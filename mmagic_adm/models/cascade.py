@@ -17,6 +17,7 @@ from mmagic_adm.models.adm import AblatedDiffusionModel
 from mmagic_adm.models.batch import Labels, Seeds, check_labels, count_samples, resolve_seeds
 from mmagic_adm.models.configs import find_config
 from mmagic_adm.models.runner_data import DataSamples, as_data_samples, infer_arguments
+from mmagic_adm.models.saved import SavedModel
 from mmagic_adm.models.upsampling import AblatedUpsamplingModel
 from mmagic_adm.registry import MODELS, SCOPE
 
@@ -26,7 +27,7 @@ SEED_STRIDE = 0x9E3779B9
 
 
 @MODELS.register_module()
-class CascadedDiffusionModel(BaseModel):
+class CascadedDiffusionModel(SavedModel, BaseModel):
     """Samples small images, and enlarges them in one or more stages (ADM, section 6).
 
     Between stages images are rounded to 8 bits, as they are when samples are handed over in files.

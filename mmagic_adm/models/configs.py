@@ -8,7 +8,13 @@ from typing import Any
 
 from mmengine import Config
 
-from mmagic_adm.configs import config_file
+from mmagic_adm.checkpoints.hub import SCHEME, local_path
+from mmagic_adm.checkpoints.inspection import config_from_checkpoint
+from mmagic_adm.checkpoints.model_folder import WEIGHTS, read_model_config
+from mmagic_adm.checkpoints.sampling_models import sampling_model
+from mmagic_adm.checkpoints.zoo import find
+from mmagic_adm.configs import config_file, list_models
+from mmagic_adm.model_index import released_models
 from mmagic_adm.registry import SCOPE
 
 
@@ -19,19 +25,37 @@ def find_config(model: str | Path | Config) -> Config:
     names: those are looked up here, where a class would be built as it is.
 
     Args:
-        model: Name of one of the package's configs, path of a config file, or a config.
+        model: Name of one of the package's configs or of a released checkpoint that has none of
+            its own, path of a config file, a folder that a model was saved to, hf://user/name,
+            or a config.
 
     Raises:
         ValueError: There is no such config; the message suggests some.
     """
     if isinstance(model, Config):
         return _with_model(model, 'this config')
-    path = Path(model)
+    path, name = Path(model), str(model)
+    if name in released_models():
+        return Config(dict(model=find(name).model_config(), weights=dict(unet=name)))
+    # A folder that a run was written to may have the name of its config.
+    if name.startswith(SCHEME) or (path.is_dir() and name not in list_models()):
+        return _saved(model)
     if path.suffix != '.py':
         return _with_model(_read(config_file(str(model))), model)
     if not path.is_file():
         raise ValueError(f'there is no config file {path}')
     return _with_model(_read(path), model)
+
+
+def _saved(source: str | Path) -> Config:
+    """The config of a model in a folder or on the Hub, and where its weights are."""
+    folder = local_path(source)
+    for place in (folder, folder / 'model'):  # which a pipeline of ours has it in
+        model = read_model_config(place)
+        if model is not None:
+            return Config(dict(model=model, all_weights=str(place / WEIGHTS)))
+    found = sampling_model(config_from_checkpoint(folder).config)
+    return Config(dict(model=found, weights=dict(unet=str(folder))))
 
 
 def _with_model(config: Config, name: str | Path) -> Config:

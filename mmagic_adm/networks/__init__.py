@@ -8,6 +8,7 @@ from mmagic_adm.networks.edm2 import EDM2UNet
 from mmagic_adm.networks.encoder import ADMEncoder
 from mmagic_adm.networks.network import Network, check_network
 from mmagic_adm.networks.plain_classifier import PlainClassifier
+from mmagic_adm.networks.song import SongUNet
 from mmagic_adm.networks.unet import ADMSuperResolutionUNet, ADMUNet
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     'EDM2UNet',
     'Network',
     'PlainClassifier',
+    'SongUNet',
     'check_network',
 ]

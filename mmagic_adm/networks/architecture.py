@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmagic_adm.networks.blocks import count_groups
 
 CHANNEL_MULT: dict[int, tuple[float, ...]] = {
+    32: (1, 2, 2, 2),
     64: (1, 2, 3, 4),
     128: (1, 1, 2, 3, 4),
     256: (1, 1, 2, 2, 4, 4),

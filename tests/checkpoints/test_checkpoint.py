@@ -149,7 +149,7 @@ def test_formats_are_known_by_content_whatever_the_name(tmp_path, unet_state):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r'nothing\.pt does not exist'):
         read_checkpoint(tmp_path / 'nothing.pt')
-    with pytest.raises(CheckpointError, match='is a folder'):
+    with pytest.raises(CheckpointError, match='has no weights in it'):
         read_checkpoint(tmp_path)
 
 

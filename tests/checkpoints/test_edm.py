@@ -11,8 +11,11 @@ from mmagic_adm.checkpoints import (
     use_safe_loader,
     write_checkpoint,
 )
+from mmagic_adm.checkpoints.checkpoint import read_document
 from mmagic_adm.checkpoints.edm import adm_state_dict
 from mmagic_adm.denoisers import EDMPrecond
+from mmagic_adm.networks import SongUNet
+from mmagic_adm.networks.song import TAPS
 from tests.checkpoints.conftest import assert_same_tensors
 from tests.checkpoints.edm_files import (
     Persistent,
@@ -24,7 +27,7 @@ from tests.checkpoints.edm_files import (
     write_edm,
 )
 from tests.networks.test_edm2 import edm2, original_name
-from tests.reference import golden_names, load_golden, load_manifest
+from tests.reference import golden_names, load_golden, load_manifest, weight_from_name
 
 UNET = dict(
     type='ADMUNet',
@@ -106,19 +109,39 @@ def test_a_runner_reads_it(path, monkeypatch):
     assert_same_tensors(dict(content['state_dict']), adm_state_dict(edm_state()))
 
 
-@pytest.mark.parametrize(
-    ('embedding', 'name'),
-    [
-        ('PositionalEmbedding', r'SongUNet \(DDPM\+\+\)'),
-        ('FourierEmbedding', r'SongUNet \(NCSN\+\+\)'),
-    ],
-)
-def test_other_architectures_are_refused_by_name(written, embedding, name):
-    content = snapshot(network='SongUNet')
-    model = content['ema'].state['_modules']['model']
-    model.state['_modules']['map_noise'] = module(embedding)
-    with pytest.raises(CheckpointError, match=f'other.pkl holds a {name}, which is another arch'):
-        read_checkpoint(written(content))
+@pytest.mark.parametrize('layout', golden_names('song'))
+def test_networks_of_score_based_models_are_read(written, layout):
+    meta = load_golden('song', layout).meta
+    state = {k: weight_from_name(k, tuple(v)) for k, v in meta['state_dict_shapes'].items()}
+    row = torch.tensor(TAPS[meta['kwargs']['layout']])
+    weights = (row.outer(row) / row.sum() ** 2)[None, None]
+    in_file = {f'model.{key}': tensor for key, tensor in state.items()}
+    in_file['model.enc.8x8_down.conv0.resample_filter'] = weights
+    content = snapshot(in_file, network='SongUNet')
+    content['ema'].state.update(label_dim=meta['kwargs']['num_classes'] or 0)
+    inner = content['ema'].state['_modules']['model'].state['_modules']
+    embedding = inner.setdefault('map_noise', module('PositionalEmbedding'))
+    embedding.class_name = 'PositionalEmbedding' if 'ddpm' in layout else 'FourierEmbedding'
+    path = written(content)
+    network = SongUNet(**meta['kwargs'])
+    assert load_network(network, path).loaded == len(state)
+    assert_same_tensors(dict(network.state_dict()), state)
+    said = read_document(path).meta
+    assert said['config']['unet'] == dict(
+        type='SongUNet',
+        image_size=16,
+        layout=meta['kwargs']['layout'],
+        num_classes=meta['kwargs']['num_classes'],
+        dropout=0.2,
+    )
+    assert said['preconditioning'] == dict(type='EDMPrecond', sigma_data=0.5)
+
+
+def test_other_architectures_are_refused_by_name(written):
+    with pytest.raises(CheckpointError, match='holds a VisionNet, which is another arch'):
+        read_checkpoint(written(snapshot(network='VisionNet')))
+    with pytest.raises(CheckpointError, match=r'SongUNet that is neither DDPM\+\+ nor NCSN\+\+'):
+        read_checkpoint(written(snapshot(network='SongUNet')))
 
 
 def test_a_preconditioning_that_is_not_known_is_refused_by_name(written):

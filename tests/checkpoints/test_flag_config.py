@@ -2,24 +2,33 @@ import inspect
 
 import pytest
 
-from mmagic_adm.checkpoints import config_from_flags, find
+from mmagic_adm.checkpoints import config_from_flags, find, flags
 from mmagic_adm.checkpoints.parts import shapes_of
 from mmagic_adm.checkpoints.zoo import build_without_weights, zoo_entries
 from mmagic_adm.registry import MODELS
-from tests.reference import golden_names, load_manifest
+from tests.reference import built, golden_names, load_manifest
 
-# Those of ADM's project: its scripts know no flag of consistency models.
+# ADM's scripts know no flag of consistency models.
 MANIFESTS = [
     name
     for name in golden_names('checkpoints')
-    if {'flags', 'code'} & load_manifest(name).keys() == {'flags'}
+    if 'flags' in load_manifest(name) and not name.startswith('consistency')
 ]
 
 
-@pytest.mark.parametrize('name', MANIFESTS)
+@pytest.mark.parametrize('name', built(MANIFESTS))
 def test_the_flags_of_a_released_file_build_exactly_its_network(name):
     manifest = load_manifest(name)
-    config = config_from_flags(manifest['flags'])
+    project = manifest.get('code', '').removeprefix('openai/').partition(',')[0]
+    given = manifest['flags']
+    if 'large_size' in manifest.get('in_force', {}):  # which the script's name said
+        given += ' --large_size 256'
+    config = config_from_flags(given, project or None)
+    for name, value in manifest.get('in_force', {}).items():
+        if name in ('rescale_timesteps', 'rescale_learned_sigmas'):
+            where = config['diffusion']
+            held = where['loss_type'].startswith('rescaled') if 'sigmas' in name else where[name]
+            assert held == value, name
     assert ('classifier' in config, 'unet' in config) == (
         (True, False) if manifest['kind'] == 'classifier' else (False, True)
     )
@@ -42,11 +51,12 @@ def _complete(config):
     return complete
 
 
-@pytest.mark.parametrize('name', [entry.name for entry in zoo_entries() if entry.flags])
+@pytest.mark.parametrize('name', built(entry.name for entry in zoo_entries() if entry.flags))
 def test_flags_and_config_of_the_zoo_agree_on_what_shapes_do_not_tell(name):
     entry = find(name)
     ((kind, config),) = entry.network_configs().items()
-    assert _complete(config_from_flags(entry.flags)[kind]) == _complete(config)
+    from_flags = config_from_flags(entry.flags, entry.project)
+    assert _complete(from_flags[kind]) == _complete(config)
 
 
 def test_what_is_absent_has_the_originals_default():
@@ -212,11 +222,11 @@ def test_attention_sizes_are_the_originals_division():
     ('flags', 'complaint'),
     [
         (
-            '--image_size 32',
-            '--image_size 32: it is one of 64, 128, 256, 512 or give --channel_mult',
+            '--image_size 48',
+            '--image_size 48: it is one of 32, 64, 128, 256, 512 or give --channel_mult',
         ),
         ('--large_size 128', '--large_size 128: it is one of 64, 256, 512'),
-        ('--image_size 32 --classifier_depth 2', '--image_size 32: it is one of 64, 128'),
+        ('--image_size 48 --classifier_depth 2', '--image_size 48: it is one of 32, 64'),
         ('--large_size 256 --channel_mult 1,2', '--channel_mult: the original scripts of an up'),
         ('--large_size 256 --classifier_scale 1', '--classifier_scale: the original scripts of'),
     ],
@@ -230,3 +240,23 @@ def test_other_image_sizes_work_with_multipliers_of_ones_own():
     config = config_from_flags('--image_size 32 --channel_mult 1,2,2 --num_channels 64')
     network = build_without_weights(config['unet'])
     assert network.sizes == [32, 16, 8]
+
+
+def test_whose_defaults_hold_is_told_or_said(monkeypatch):
+    said = []
+    monkeypatch.setattr(flags, 'print_log', lambda text, **_: said.append(text))
+    four = '--image_size 32 --diffusion_steps 4000'
+    told = config_from_flags(four, 'improved-diffusion')
+    assert (told['diffusion']['rescale_timesteps'], said) == (True, [])
+    assert told['unet']['channel_mult'] == (1, 2, 2, 2)
+    # A flag that one project alone has tells whose they are.
+    assert config_from_flags(f'{four} --sigma_small True')['diffusion'] == {
+        **told['diffusion'],
+        'variance_type': 'fixed_small',
+    }
+    config_from_flags(f'{four} --resblock_updown True')
+    assert not said
+    assert not config_from_flags(four)['diffusion']['rescale_timesteps']
+    assert 'another rescale_learned_sigmas and rescale_timesteps' in said[0]
+    with pytest.raises(ValueError, match='--sigma_small is no flag of guided-diffusion'):
+        config_from_flags('--sigma_small True', 'guided-diffusion')

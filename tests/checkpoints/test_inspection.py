@@ -19,7 +19,7 @@ from tests.checkpoints.conftest import (
     network_state,
     save_released,
 )
-from tests.reference import golden_names, load_manifest
+from tests.reference import built, golden_names, load_manifest
 
 RELEASED = [n for n in golden_names('checkpoints') if not n.startswith('edm')]
 
@@ -32,7 +32,7 @@ def _shapes(name, prefix=''):
     }
 
 
-@pytest.mark.parametrize('name', RELEASED)
+@pytest.mark.parametrize('name', built(RELEASED))
 def test_every_released_file_gives_the_config_of_its_network(tmp_path, name):
     inspection = config_from_checkpoint(save_released(name, tmp_path))
     manifest = load_manifest(name)
@@ -46,8 +46,17 @@ def test_every_released_file_gives_the_config_of_its_network(tmp_path, name):
             for field in config.keys() & expected.keys() - {'num_heads'}:
                 assert config[field] == expected[field], field
         if 'unet' in networks:
-            scheduler = inspection.config['diffusion_scheduler']
-            assert scheduler == from_flags['diffusion_scheduler']
+            # Those of one were never published.
+            scaled = name == '512x512_diffusion_uncond_finetune_008100'
+            expected = from_flags['diffusion_scheduler'] | dict(rescale_timesteps=scaled)
+            assert inspection.config['diffusion_scheduler'] == expected
+    if 'in_force' in manifest:
+        unet, scheduler = inspection.config['unet'], inspection.config['diffusion_scheduler']
+        in_force = manifest['in_force']
+        assert (unet['num_heads'], unet['num_head_channels']) == (in_force['num_heads'], -1)
+        assert scheduler['rescale_timesteps'] == in_force['rescale_timesteps']
+        assert f'--diffusion_steps {scheduler["num_train_timesteps"]} ' in manifest['flags']
+        assert f'--noise_schedule {scheduler["beta_schedule"]}' in manifest['flags']
 
 
 @pytest.mark.parametrize('name', golden_names('networks'))
@@ -264,3 +273,16 @@ def test_consistency_models_are_told_apart_by_their_names(tmp_path):
         assert inspection.config['diffusion_scheduler']['type'] == kind
     unnamed = config_from_checkpoint(tmp_path / 'x.pt')
     assert 'which fits too: the name tells' in unnamed.guessed['preconditioning.type']
+
+
+def test_whose_defaults_a_network_of_either_project_has_is_asked_or_told(tmp_path):
+    path = write_checkpoint(network_state('improved_unconditional'), tmp_path / 'mine.pt')
+    asked = config_from_checkpoint(path)
+    assert asked.config['unet']['num_heads'] == 4
+    assert asked.config['unet']['num_head_channels'] == -1
+    assert not asked.config['diffusion_scheduler']['rescale_timesteps']
+    origin = asked.guessed['diffusion_scheduler.rescale_timesteps']
+    assert origin == "default of guided-diffusion; project='improved-diffusion' has others"
+    told = config_from_checkpoint(path, project='improved-diffusion')
+    assert told.config['diffusion_scheduler']['rescale_timesteps']
+    assert told.guessed['diffusion_scheduler.rescale_timesteps'] == DEFAULT

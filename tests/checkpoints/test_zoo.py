@@ -6,7 +6,8 @@ import yaml
 from mmagic_adm.checkpoints import CheckpointError, config_directory, find, zoo, zoo_names
 from mmagic_adm.checkpoints.parts import shapes_of
 from mmagic_adm.checkpoints.zoo import ZooEntry, build_without_weights, zoo_entries
-from tests.reference import golden_names, load_manifest
+from mmagic_adm.files.download import cached_path
+from tests.reference import built, golden_names, load_manifest
 
 MANIFESTS = golden_names('checkpoints')
 
@@ -18,7 +19,7 @@ def _files_of(manifest):
 
 def _entry_of(manifest, file=None):
     file = file or manifest['checkpoint']
-    (entry,) = (e for e in zoo_entries() if e.url and e.url.endswith(f'/{file}'))
+    (entry,) = (e for e in zoo_entries() if e.file_name == file)
     return entry
 
 
@@ -28,17 +29,23 @@ def test_every_released_file_is_in_the_zoo_once(name):
     for file in _files_of(manifest):
         entry = _entry_of(manifest, file)
         assert entry.parameters == manifest['num_parameters']
-        assert entry.weights() == entry.url
+        assert entry.page or entry.weights().split('#')[0] == entry.url
         if 'distillation' in manifest:
             is_consistent = 'sigma_min' in entry.preconditioning
             assert is_consistent == manifest['distillation'][file]
-    if 'flags_by_checkpoint' not in manifest:
-        assert entry.flags == manifest.get('flags')
+        if 'distillation' not in manifest:
+            flags = manifest.get('flags_by_checkpoint', {}).get(file, manifest.get('flags'))
+            # Of one, the flags were not published: the scale of its timesteps is 1 either way. Of
+            # another, only the script's name said that it is an upsampler.
+            rest = (entry.flags or '').removeprefix(flags or '')
+            assert rest in ('', ' --rescale_timesteps True', ' --large_size 256 --small_size 64')
+            code = manifest.get('code', 'guided-diffusion')
+            assert ('improved' in entry.project) == ('improved' in code)
     if name.startswith('mmagic'):
         assert entry.config == f'guided_diffusion/{manifest["config"]}'
 
 
-@pytest.mark.parametrize('name', [n for n in MANIFESTS if 'flags' in load_manifest(n)])
+@pytest.mark.parametrize('name', built(n for n in MANIFESTS if 'flags' in load_manifest(n)))
 def test_the_networks_config_builds_exactly_what_is_in_the_file(name):
     manifest = load_manifest(name)
     (config,) = _entry_of(manifest).network_configs().values()
@@ -76,22 +83,69 @@ def test_edm2s_networks_are_as_large_as_the_papers(file):
     assert entry.url.endswith(file)
 
 
-def test_a_licence_is_shown_with_the_address_that_weights_come_from(monkeypatch):
+def test_licence_and_size_are_said_once_before_a_download(monkeypatch, tmp_path):
     said = []
+    monkeypatch.setenv('MMAGIC_ADM_CACHE', str(tmp_path))
     monkeypatch.setattr(zoo, 'print_log', lambda text, logger: said.append(text))
-    assert find('64x64_diffusion').weights().startswith('https://')
-    assert not said
-    assert find('edm2-img64-s-1073741-0.045').weights().startswith('https://')
-    (line,) = said
-    assert 'edm2-img64-s-1073741-0.045 come under CC BY-NC-SA 4.0' in line
+    zoo._say_once.cache_clear()
+    for name in ('64x64_diffusion', 'edm2-img64-s-1073741-0.045', 'edm2-img64-s-1073741-0.045'):
+        assert find(name).weights().startswith('https://')
+    assert said == [
+        'the weights of 64x64_diffusion (1.2 GB) come under MIT',
+        'the weights of edm2-img64-s-1073741-0.045 (1.1 GB) come under CC BY-NC-SA 4.0: no '
+        'commercial use',
+    ]
+
+
+def test_what_is_had_by_hand_says_where_and_what_to_do_with_it():
+    with pytest.raises(CheckpointError, match=r'celeba256_250000.pt from https://drive.*its path'):
+        find('celeba256_250000').weights()
+
+
+def test_a_hash_that_was_published_goes_with_the_address():
+    source = find('512x512_diffusion_uncond_finetune_008100').weights()
+    assert source.endswith('#sha256=' + find('512x512_diffusion_uncond_finetune_008100').sha256)
+    assert cached_path(source).name == (
+        '512x512_diffusion_uncond_finetune_008100-9c111ab89e214862.pt'
+    )
+
+
+# EDM's of other layouts, and how many million parameters they have.
+SONGS = {
+    f'edm-{data}-{kind}.pkl': size
+    for data, kind, size in (
+        ('cifar10-32x32', 'uncond-vp', 55.7),
+        ('cifar10-32x32', 'cond-vp', 55.7),
+        ('cifar10-32x32', 'uncond-ve', 56.4),
+        ('cifar10-32x32', 'cond-ve', 56.4),
+        ('ffhq-64x64', 'uncond-vp', 61.8),
+        ('ffhq-64x64', 'uncond-ve', 62.8),
+        ('afhqv2-64x64', 'uncond-vp', 61.8),
+        ('afhqv2-64x64', 'uncond-ve', 62.8),
+    )
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('file', SONGS)
+def test_edms_other_networks_build_with_as_many_numbers_as_the_index_says(file):
+    entry = find(file.removesuffix('.pkl'))
+    network = build_without_weights(entry.network_configs()['unet'])
+    assert sum(value.numel() for value in network.state_dict().values()) == entry.parameters
+    assert round(entry.parameters / 1e6, 1) == SONGS[file]
+    assert (network.num_classes == 10) == ('-cond-' in file)
+
+
+# What shapes were not recorded of: networks of LSUN's shapes.
+LSUNS = {'ffhq.pt', 'celeba256_250000.pt', 'places256_300000.pt'}
 
 
 def test_there_is_nothing_in_the_zoo_that_was_not_released_or_is_not_in_the_paper():
     released = {file for name in MANIFESTS for file in _files_of(load_manifest(name))}
     networks = [e for e in zoo_entries() if e.name not in AUTOENCODERS]
-    named = {e.url.rpartition('/')[2] for e in networks if e.url}
-    assert named - set(EDM2) == released
-    assert [e.name for e in zoo_entries() if e.url is None] == [
+    named = {e.file_name for e in networks if e.url or e.page}
+    assert named - set(EDM2) - set(SONGS) - LSUNS == released
+    assert [e.name for e in zoo_entries() if not (e.url or e.page)] == [
         'ADM_diffusion_64_unconditioned',
         'ADM_diffusion_128_unconditioned',
         'ADM_diffusion_512_unconditioned',
@@ -168,10 +222,12 @@ def test_the_index_has_what_the_ecosystems_tools_read():
     collections = {collection['Name'] for collection in index['Collections']}
     names = [model['Name'] for model in index['Models']]
     files = [file for name in MANIFESTS for file in _files_of(load_manifest(name))]
-    assert len(set(names)) == len(names) == len(files) + len(EDM2) + len(AUTOENCODERS)
+    others = [*EDM2, *SONGS, *LSUNS, *AUTOENCODERS]
+    assert len(set(names)) == len(names) == len(files) + len(others)
     for model in index['Models']:
         assert model['In Collection'] in collections
-        assert model['Weights'].startswith('https://')
+        where = model.get('Weights') or model['Metadata']['Page']
+        assert where.startswith('https://')
         for result in model.get('Results', ()):
             assert result.keys() == {'Task', 'Dataset', 'Metrics'}
 
@@ -180,3 +236,12 @@ def test_the_entries_networks_are_files_that_exist():
     for entry in zoo_entries():
         for file in (entry.network, entry.classifier_network):
             assert file is None or (config_directory() / file).is_file()
+
+
+def test_a_name_is_a_name_whatever_is_in_it_and_lies_around(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / '64x64_diffusion').mkdir()
+    for name in ('64x64_diffusion', 'edm2-img64-s-1073741-0.045'):
+        assert zoo.source_of(name) == find(name).url
+    (tmp_path / 'mine').mkdir()
+    assert zoo.source_of('mine') == 'mine'

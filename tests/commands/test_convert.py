@@ -1,10 +1,13 @@
+import json
 import os
 import subprocess
 import sys
 
+import diffusers
 import pytest
 import torch
 
+from mmagic_adm.apis import init_model
 from mmagic_adm.checkpoints import config_from_checkpoint, read_checkpoint
 from mmagic_adm.checkpoints.parts import mmagic_name
 from tests.commands.running import TOOLS, fail, run_here, succeed
@@ -102,6 +105,10 @@ def test_an_existing_file_stays_unless_told(tmp_path, unet_file):
         (['{folder}/page.pth', 'out.pt', '--to', 'openai'], 'page.pth is a web page'),
         (['{folder}/combined.pth', 'out.pt', '--to', 'openai'], 'choose one by its prefix'),
         (['--inspect', '{folder}/page.pth'], 'page.pth is a web page'),
+        (
+            ['{folder}/combined.pth', 'out.pt', '--to', 'diffusers'],
+            'no place for a classifier;',
+        ),
     ],
 )
 def test_errors_are_one_line_and_no_output(
@@ -121,12 +128,42 @@ def test_errors_are_one_line_and_no_output(
         ['in.pt'],
         ['in.pt', 'out.pt'],
         ['in.pt', 'out.pt', '--to', 'onnx'],
+        ['in.pt', 'out.pt', '--to', 'openai', '--ddim'],
         ['--inspect', 'in.pt', 'out.pt'],
         ['--inspect', 'in.pt', '--overwrite'],
     ],
 )
 def test_a_wrong_command_line_exits_with_two(arguments):
     assert run_here('convert', *arguments).returncode == 2
+
+
+def test_a_network_becomes_a_pipeline_of_diffusers_and_a_file_again(
+    tmp_path, unet_file, unet_state
+):
+    done = run_here('convert', unet_file, tmp_path / 'out', '--to', 'diffusers', '--ddim')
+    assert (done.returncode, done.stdout) == (0, f'{tmp_path / "out"}\n')
+    assert 'not certain: unet.image_size: default\n' in done.stderr
+    scheduler = json.loads((tmp_path / 'out/scheduler/scheduler_config.json').read_text())
+    assert (scheduler['solver_order'], scheduler['variance_type']) == (1, 'learned_range')
+    assert '--overwrite' in fail('convert', unet_file, tmp_path / 'out', '--to', 'diffusers')
+    succeed('convert', tmp_path / 'out', tmp_path / 'back.pt', '--to', 'openai')
+    _assert_same(torch.load(tmp_path / 'back.pt'), unet_state)
+
+
+@pytest.mark.slow
+def test_a_guided_model_becomes_a_pipeline_that_runs_by_this_package(
+    tmp_path, combined_file, monkeypatch
+):
+    succeed('convert', combined_file, tmp_path / 'out', '--to', 'diffusers', '--own-pipeline')
+    modules = 'diffusers.utils.dynamic_modules_utils.HF_MODULES_CACHE'
+    monkeypatch.setattr(modules, str(tmp_path / 'modules'))
+    load = diffusers.DiffusionPipeline.from_pretrained
+    pipeline = load(tmp_path / 'out', trust_remote_code=True)
+    images = pipeline(2, [1, 2], 2, seeds=0, output_type='pt').images
+    model = init_model(tmp_path / 'out')
+    expected = model.infer(labels=[1, 2], num_inference_steps=2, seeds=[0, 1])['samples']
+    assert model.classifier is not None
+    assert torch.equal(images, expected / 2 + 0.5)
 
 
 def _run(*command, cwd):

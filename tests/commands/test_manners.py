@@ -52,13 +52,13 @@ class TestTheCommandItself:
     def test_names_are_listed_and_nothing_slow_is_imported(self):
         [line], imported = light_run('list', 'adm-g_ddim25_*-64x64')
         name = 'adm-g_ddim25_8xb32_imagenet-64x64'
-        assert line.split() == [name, '64', '1000', '1.4', 'GB', '3.76']
+        assert line.split() == [name, '64', '1000', '1.4', 'GB', '3.76', 'MIT']
         assert imported == 'set()'
 
     def test_columns_have_names_which_are_no_result(self):
         ended = run_here('list', 'adm*_ddim25_digits-16x16')
         heads, *lines = [ended.stderr.strip(), *ended.stdout.splitlines()]
-        assert heads.split() == ['name', 'size', 'classes', 'download', 'FID']
+        assert heads.split() == ['name', 'size', 'classes', 'download', 'FID', 'licence']
         assert [line.split()[0] for line in lines] == list_models('adm*_ddim25_digits-16x16')
         assert {len(line) for line in [heads, *lines]} == {len(heads)}
 
@@ -200,10 +200,12 @@ class TestExamplesOnTheDigits:
         assert "type = 'ADMUNet'" in succeed('convert', '--inspect', 'unet.safetensors')
 
     def test_conversion(self, tmp_path):
-        convert, _, inspect = examples_of('convert')
+        convert, _, pipeline, inspect = examples_of('convert')
         torch.save(build_model().unet.state_dict(), tmp_path / convert[0])
         assert succeed('convert', *convert) == f'{convert[1]}\n'
-        (tmp_path / convert[0]).rename(inspect[1])
+        (tmp_path / convert[0]).rename(tmp_path / pipeline[0])
+        assert succeed('convert', *pipeline) == f'{pipeline[1]}\n'
+        (tmp_path / pipeline[0]).rename(inspect[1])
         assert "type = 'ADMUNet'" in succeed('convert', *inspect)
 
 

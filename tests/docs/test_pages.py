@@ -24,7 +24,10 @@ NOT_RUN = {
     'python docs/figures.py': 'makes the pictures, for minutes',
 }
 # Pages that are not run, each for a reason.
-SKIPPED = {'troubleshooting': 'its commands fail, and its own test provokes each failure'}
+SKIPPED = {
+    'troubleshooting': 'its commands fail, and its own test provokes each failure',
+    'azula': 'wants azula: its own test runs it where that is',
+}
 SLOW = {
     'training',
     'extending',

@@ -1,4 +1,4 @@
-# The faces of ILVR and DPS, ffhq_10m.pt; it has no published address of its own: --checkpoint.
+# The faces of ILVR, P2 weighting and DPS: a smaller network than ADM's own of this size.
 unet = dict(
     type='ADMUNet',
     image_size=256,
