@@ -244,20 +244,20 @@ def hardest_seeds(model: AblatedDiffusionModel, judge: nn.Module) -> list[int]:
     return [10 * int(row) + digit for digit, row in enumerate(by_class.argmin(dim=0))]
 
 
-def print_costs(batch_size: int = 32, repeats: int = 5) -> None:
+def print_costs(batch_size: int = 32, repeats: int = 3) -> None:
     """What a step of a batch costs under each guidance, in multiples of an unguided one."""
     model = init_model(MODEL, device='cpu')
     labels, seeds = [i % 10 for i in range(batch_size)], range(batch_size)
     seconds: dict[str, list[float]] = {}
-    # In turns, so that whatever else the machine does slows all of them alike.
+    # In turns, by the processor's time, so that whatever else the machine does slows all alike.
     for repeat in range(repeats + 1):
         for name, settings in methods(read_judge()).items():
             model.guidance = guidance_of(settings, model)
             scale = 0.0 if settings is None else None
-            begin = time.perf_counter()
+            begin = time.process_time()
             model.infer(labels=labels, seeds=seeds, classifier_scale=scale, **COMPARISON)
             if repeat:  # the first warms up
-                seconds.setdefault(name, []).append(time.perf_counter() - begin)
+                seconds.setdefault(name, []).append(time.process_time() - begin)
     unguided = min(seconds['unguided'])
     steps = COMPARISON['num_inference_steps']
     for name, times in seconds.items():

@@ -27,6 +27,7 @@ from mmagic_adm.commands._arguments import (
     sample_settings,
 )
 from mmagic_adm.commands.sample import make
+from mmagic_adm.datasets.measured import ANOTHER_STREAM
 from mmagic_adm.diffusion.randomness import check_seeds
 from mmagic_adm.engine.run_folder import made_from
 from mmagic_adm.evaluation import psnr
@@ -104,7 +105,7 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
         measurement = Measurement(images, operator)
     else:
         seeds = range(arguments.seed, arguments.seed + len(files))
-        generators = [torch.Generator().manual_seed(2**40 + seed) for seed in seeds]
+        generators = [torch.Generator().manual_seed(ANOTHER_STREAM + seed) for seed in seeds]
         measurement = measure(known, operator, generators)
     measurement.check(model.sample_shape)
     method = build_method(arguments.method or model.restoration or 'mmps')

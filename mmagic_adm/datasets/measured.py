@@ -55,12 +55,12 @@ class MeasuredImages(SampleSpecs):
                 f'num_samples is {num_samples}, and from {start} on are {count} images'
             )
         self._mode: Mode = 'L' if channels == 1 else 'RGB'
-        super().__init__(num_samples or count, None, seed=seed, start=start)
+        count = count if num_samples is None else num_samples
+        super().__init__(count, None, seed=seed, start=start)
         self._follows_from: dict[str, Any] = dict(
             images=images, operator=operator, sigma_y=sigma_y, channels=channels, labelled=labelled
         )
-        label = self._images.get_data_info(start).get('gt_label')
-        self._is_labelled = labelled and label is not None
+        self._is_labelled = labelled and 'gt_label' in self._images.get_data_info(start)
         channels, height, width = self.truth(start).shape
         self._shape = (channels, height, width)
         self._operator = build_operator(operator, self._shape, seed=seed + start, sigma_y=sigma_y)
@@ -78,7 +78,7 @@ class MeasuredImages(SampleSpecs):
     def truth(self, index: int) -> Tensor:
         """The image of a number, (C, H, W) uint8."""
         picture = Image.fromarray(np.squeeze(self._images[index]['img']))
-        return torch.from_numpy(as_pixels(picture, self._mode)).permute(2, 0, 1)
+        return torch.tensor(as_pixels(picture, self._mode)).permute(2, 0, 1)
 
     def __getitem__(self, position: int) -> dict[str, dict[str, Any]]:
         inputs: dict[str, Any] = super().__getitem__(position)['inputs']

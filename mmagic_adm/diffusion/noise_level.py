@@ -45,7 +45,7 @@ class NoiseLevel:
     def name(self) -> str:
         """What to call it in a message."""
         what, value = ('sigma', self.sigma) if self.timestep is None else ('t', self.timestep)
-        if isinstance(value, torch.Tensor) and value.numel() > 1:
+        if isinstance(value, torch.Tensor) and value.ndim > 0:
             return f'a {what} for each sample'  # not read off a GPU, which would be waited for
         return f'{what}={value:g}'
 

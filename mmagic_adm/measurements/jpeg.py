@@ -29,6 +29,8 @@ COLOUR = (
     (47, 66, 99, 99, 99, 99, 99, 99),
     *((99,) * 8,) * 4,
 )
+# The grey that counts as 0, in [-1, 1].
+MIDDLE = 128 / 127.5 - 1
 # RGB to YCbCr (JFIF).
 YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 
@@ -94,7 +96,7 @@ class JPEG(Operator):
 
     def _coefficients(self, x: Tensor) -> Tensor:
         """The cosines of each block of 8x8, (N, C, 64, blocks)."""
-        x = (self.colours @ x.double().flatten(2)).unflatten(2, x.shape[2:])
+        x = (self.colours @ (x.double() - MIDDLE).flatten(2)).unflatten(2, x.shape[2:])
         blocks = F.unfold(x.flatten(0, 1)[:, None], 8, stride=8).unflatten(0, x.shape[:2])
         return torch.kron(self.cosines[0], self.cosines[0]) @ blocks
 
@@ -102,4 +104,5 @@ class JPEG(Operator):
         blocks = torch.kron(self.cosines[0], self.cosines[0]).mT @ coefficients
         planes = F.fold(blocks.flatten(0, 1), self.shape[1:], 8, stride=8)
         planes = planes.view(len(coefficients), *self.shape)
-        return (self.colours.inverse() @ planes.flatten(2)).unflatten(2, self.shape[1:])
+        colours = self.colours.inverse() @ planes.flatten(2)
+        return colours.unflatten(2, self.shape[1:]) + MIDDLE

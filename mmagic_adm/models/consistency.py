@@ -289,7 +289,7 @@ class Teacher:
 
 
 def _pairs(config: dict[str, Any]) -> LevelPairs:
-    name = config.pop('type')
+    name = config.pop('type', None)
     if name not in PAIRS:
         raise ValueError(f'pairs are {" or ".join(PAIRS)}, not {name!r}')
     return PAIRS[name](**config)

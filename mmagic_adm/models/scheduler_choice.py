@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 from mmagic_adm.diffusion import GaussianDiffusion
@@ -38,7 +38,7 @@ def build_scheduler(
         )
     if 'type' not in changes:
         return build_part(DIFFUSION_SCHEDULERS, {**own, **changes})
-    taken = signature(DIFFUSION_SCHEDULERS.get(changes['type'])).parameters
+    taken = _arguments_of(DIFFUSION_SCHEDULERS.get(changes['type']))
     kept = {key: own[key] for key in TRAINED_PROCESS if key in own and key in taken}
     if 'clip_sample' in taken and own.get('clip_sample') is False:
         kept['clip_sample'] = False  # what is diffused has no bounds
@@ -49,3 +49,15 @@ def build_scheduler(
     # The numbers, as what a schedule's name stands for may differ between schedulers.
     kept['beta_schedule'] = process.betas.tolist()
     return build_part(DIFFUSION_SCHEDULERS, {**kept, **changes})
+
+
+def _arguments_of(kind: type) -> set[str]:
+    """What a class takes, and what it hands on to those that it builds on."""
+    taken: set[str] = set()
+    for each in kind.__mro__:
+        if '__init__' in vars(each):
+            parameters = signature(each).parameters.values()
+            taken |= {parameter.name for parameter in parameters}
+            if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+                break
+    return taken

@@ -13,7 +13,7 @@ from mmagic_adm.diffusion import NoiseLevel
 from mmagic_adm.guidance.base import Batch, Form, Guide, Moment
 from mmagic_adm.guidance.discriminator import DiscriminatorGuidance
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
-from mmagic_adm.schedulers.base import Denoise, StepNoise
+from mmagic_adm.schedulers.base import Denoise, StepNoise, look
 from mmagic_adm.schedulers.edm import EDMHeunScheduler
 
 # Of what the discriminator doubts: how often it is churned, with how much, and how often its
@@ -46,17 +46,16 @@ class BoostedHeunScheduler(EDMHeunScheduler):
         self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Algorithm 2 of EDM with both; see `Scheduler.steps`."""
-        guide, x_next, num_steps = guidance, x.double(), len(self.levels)
+        guide, x_next, num_steps, sigmas = guidance, x.double(), len(self.levels), self._sigmas()
         discriminator = _discriminator(guide) if self.boosting and guide is not None else None
-        sigmas = [*(float(level.noise) for level in self.levels), 0.0]
         doubted = torch.zeros(len(x), 1, 1, 1, dtype=torch.bool, device=x.device)
         for i in range(skip, num_steps):
             t_i, t_next, x_i = sigmas[i], sigmas[i + 1], x_next
             # t̂_i ← t_i + γ_i t_i;  x̂_i ← x_i + √(t̂_i² - t_i²) ε_i, ε_i ~ N(0, S_noise² I)
-            t_hat: Any = self._churned(t_i, self.S_churn)
+            t_hat: Any = self._raised(t_i)
             spread: Any = math.sqrt(t_hat**2 - t_i**2) * self.S_noise
             if discriminator is not None and i % CHURN_EVERY == 0:
-                anew = self._churned(t_i, CHURN)
+                anew = self._raised(t_i, CHURN)
                 t_hat = torch.where(doubted, anew, t_hat).double()
                 spread = torch.where(doubted, math.sqrt(anew**2 - t_i**2) * NOISE, spread)
             x_hat = x_i
@@ -64,7 +63,7 @@ class BoostedHeunScheduler(EDMHeunScheduler):
                 x_hat = x_i + spread * draw(x_i)
             # d_i ← (x̂_i - D(x̂_i; t̂_i)) / t̂_i - t̂_i m ∇ log p / (1 - p), m = 1 / √(1 + t̂_i²)
             level = NoiseLevel(1.0, t_hat)
-            x_0, d_i = self._look(denoiser, x_hat, level)
+            x_0, d_i = look(denoiser, x_hat, level, None, self.clip_sample)
             if guide is not None:
                 moment = Moment(level.to_unit(x_hat).float(), level, x_0.float())
                 push = guide.push(moment, level.unit().noise)
@@ -77,21 +76,10 @@ class BoostedHeunScheduler(EDMHeunScheduler):
             x_next = x_hat + (t_next - t_hat) * d_i
             if t_next > 0:
                 # d'_i ← (x_{i+1} - D(x_{i+1}; t_{i+1})) / t_{i+1}
-                x_0, d_prime = self._look(denoiser, x_next, NoiseLevel(1.0, t_next))
+                x_0, d_prime = self._image_and_slope(denoiser, x_next, t_next, None)
                 # x_{i+1} ← x̂_i + (t_{i+1} - t̂_i) (½ d_i + ½ d'_i)
                 x_next = x_hat + (t_next - t_hat) * (d_i + d_prime) / 2
             yield x_next, x_0
-
-    def _churned(self, t_i: float, churn: float) -> float:
-        """The noise level t̂_i = t_i + γ_i t_i."""
-        if not self.S_min <= t_i <= self.S_max:
-            return t_i
-        return t_i + min(churn / len(self.levels), math.sqrt(2) - 1) * t_i
-
-    def _look(self, denoiser: Denoise, x: Tensor, level: NoiseLevel) -> tuple[Tensor, Tensor]:
-        """The image and dx/dσ, which is the noise in x (EDM, eq. 1)."""
-        said = denoiser(x, level)
-        return said.x_0.double(), said.eps.double()
 
 
 def _discriminator(guide: Guide) -> tuple[DiscriminatorGuidance, Batch]:

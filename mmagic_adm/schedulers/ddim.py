@@ -82,7 +82,7 @@ class DDIMScheduler(DiscreteScheduler):
     def to_noise(self, denoiser: Denoise, images: Tensor) -> Tensor:
         """The noise that images would be sampled from without more of it (DDIM, section 4.3)."""
         x = images
-        for index in reversed(self._indices):
+        for index in sorted(set(self._indices)):  # whatever the walk comes by twice
             x, _ = self._upwards(denoiser(x, self.process.level(index)), x, index)
         return x
 

@@ -153,11 +153,12 @@ class EDMHeunScheduler(Scheduler):
         """Images as noisy as samples are after so many steps, in float64."""
         return super().noised(images.double(), noise.double(), skip)
 
-    def _raised(self, t_i: float) -> float:
-        """The noise level t̂_i = t_i + γ_i t_i."""
-        inside = self.S_min <= t_i <= self.S_max
-        gamma = min(self.S_churn / len(self.levels), math.sqrt(2) - 1) if inside else 0.0
-        return t_i + gamma * t_i
+    def _raised(self, t_i: float, churn: float | None = None) -> float:
+        """The noise level t̂_i = t_i + γ_i t_i, by S_churn if there is no other churn."""
+        if not self.S_min <= t_i <= self.S_max:
+            return t_i
+        churn = self.S_churn if churn is None else churn
+        return t_i + min(churn / len(self.levels), math.sqrt(2) - 1) * t_i
 
     def _sigmas(self) -> list[float]:
         """Where steps begin, and where the last one ends."""

@@ -72,8 +72,7 @@ class RestartScheduler(EDMHeunScheduler):
         """
         super().set_timesteps(spec)
         self._main = self.levels
-        sigmas = [*(float(level.noise) for level in self.levels), 0.0]
-        way = _with_restarts(sigmas, self.restarts, lambda t: t, self._down_from)
+        way = _with_restarts(self._sigmas(), self.restarts, lambda t: t, self._down_from)
         # t̂ of every step: by S_churn in the main walk.
         self._way = [
             (t, self._raised_again(t) if again else self._raised(t), t_next)

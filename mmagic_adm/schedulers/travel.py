@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor
 
-from mmagic_adm.diffusion import NoiseSchedule
 from mmagic_adm.guidance.base import Form, Guide, Mixture, Moment
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
 from mmagic_adm.schedulers.base import Denoise, StepNoise, landed
@@ -17,10 +17,17 @@ from mmagic_adm.schedulers.discrete import DiscreteScheduler
 
 
 class Travelling(DiscreteScheduler):
-    """Base of schedulers whose walk jumps back."""
+    """Base of schedulers whose walk jumps back.
 
-    jump_length: int
-    jump_repeats: int
+    Args:
+        jump_length: Timesteps of a stretch that is walked again.
+        jump_repeats: How often each stretch is walked.
+        **discrete: Arguments of the scheduler that takes the steps.
+    """
+
+    def __init__(self, jump_length: int, jump_repeats: int, **discrete: Any) -> None:
+        super().__init__(**discrete)
+        self.jump_length, self.jump_repeats = jump_length, jump_repeats
 
     def set_timesteps(self, spec: str | int | None) -> None:
         """Decides on the steps; see :meth:`DiscreteScheduler.set_timesteps`."""
@@ -28,6 +35,9 @@ class Travelling(DiscreteScheduler):
         route = visited(self.process.num_timesteps, self.jump_length, self.jump_repeats)
         downwards = [here for here, there in pairwise(route) if there < here]
         self._walk_over(self.process, downwards[::-1])
+
+    def _enter(self, *_: Any, **__: Any) -> Any:
+        raise TypeError('jumps are part of a walk and no steps of their own: take walk(...)')
 
 
 @DIFFUSION_SCHEDULERS.register_module()
@@ -38,36 +48,13 @@ class RePaintScheduler(Travelling, DDPMScheduler):
     what is known.
 
     Args:
-        num_train_timesteps: See `DiscreteScheduler`.
-        beta_schedule: See `DiscreteScheduler`.
-        prediction_type: See `DiscreteScheduler`.
-        variance_type: See `DiscreteScheduler`.
-        clip_sample: See `DiscreteScheduler`.
-        rescale_timesteps: See `DiscreteScheduler`.
         jump_length: Timesteps of a stretch.
         jump_repeats: How often each stretch is walked.
+        **ddpm: Arguments of :class:`DDPMScheduler`.
     """
 
-    def __init__(
-        self,
-        num_train_timesteps: int = 1000,
-        beta_schedule: NoiseSchedule = 'linear',
-        prediction_type: str = 'epsilon',
-        variance_type: str = 'learned_range',
-        clip_sample: bool = True,
-        rescale_timesteps: bool = False,
-        jump_length: int = 10,
-        jump_repeats: int = 10,
-    ) -> None:
-        super().__init__(
-            num_train_timesteps,
-            beta_schedule,
-            prediction_type,
-            variance_type,
-            clip_sample,
-            rescale_timesteps,
-        )
-        self.jump_length, self.jump_repeats = jump_length, jump_repeats
+    def __init__(self, jump_length: int = 10, jump_repeats: int = 10, **ddpm: Any) -> None:
+        super().__init__(jump_length, jump_repeats, **ddpm)
 
     def steps(
         self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int
@@ -95,41 +82,24 @@ class DDNMScheduler(Travelling, DDIMScheduler):
     found in x_t, not what is left beside a corrected image.
 
     Args:
-        num_train_timesteps: See `DiscreteScheduler`.
-        beta_schedule: See `DiscreteScheduler`.
-        prediction_type: See `DiscreteScheduler`.
-        variance_type: Says how many channels the network has; its variance is not used.
-        clip_sample: See `DiscreteScheduler`.
-        rescale_timesteps: See `DiscreteScheduler`.
         eta: Share of the noise that is new, from 0 (none) to 1 (all).
+        clip_sample: See :class:`DiscreteScheduler`.
         jump_length: Timesteps that are walked again.
         jump_repeats: How often they are walked.
+        **ddim: Arguments of :class:`DDIMScheduler`.
     """
 
     guided_by = frozenset({Form.GRADIENT, Form.MIXTURE})
 
     def __init__(
         self,
-        num_train_timesteps: int = 1000,
-        beta_schedule: NoiseSchedule = 'linear',
-        prediction_type: str = 'epsilon',
-        variance_type: str = 'learned_range',
-        clip_sample: bool = False,
-        rescale_timesteps: bool = False,
         eta: float = 0.85,
+        clip_sample: bool = False,
         jump_length: int = 1,
         jump_repeats: int = 1,
+        **ddim: Any,
     ) -> None:
-        super().__init__(
-            num_train_timesteps,
-            beta_schedule,
-            prediction_type,
-            variance_type,
-            clip_sample,
-            rescale_timesteps,
-            eta,
-        )
-        self.jump_length, self.jump_repeats = jump_length, jump_repeats
+        super().__init__(jump_length, jump_repeats, eta=eta, clip_sample=clip_sample, **ddim)
 
     def steps(
         self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int

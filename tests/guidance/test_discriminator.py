@@ -123,6 +123,32 @@ def test_edm_loops_are_the_originals(name):
     torch.testing.assert_close(samples / scale, golden.samples / scale, rtol=0, atol=1e-5)
 
 
+def test_what_is_doubted_gets_new_noise_in_every_fifth_step():
+    scheduler, steps = BoostedHeunScheduler(), 11
+    scheduler.set_timesteps(steps)
+    seen = []
+
+    def doubting(x, timesteps):
+        nothing = 0 * x.flatten(1).sum(1)
+        return torch.stack([nothing + 1, nothing], dim=1)
+
+    def denoiser(x, level):
+        seen.append((x, float(level.noise)))
+        return formula(x, level)
+
+    path = Path(scheduler.calls(), scheduler.full_process)
+    guide = DiscriminatorGuidance(doubting).bind(path)
+    x, noises = scheduler.init_noise(torch.ones(1, 3, 2, 2)), torch.ones(steps, 1, 3, 2, 2)
+    for step in scheduler.walk(denoiser, x, guidance=guide, noises=noises):
+        # S_churn 4 and S_noise 1, in steps 0, 5 and 10; before the first it doubts nothing.
+        t = float(step.level.noise)
+        raised = t * (1 + 4 / steps) if step.index in (5, 10) else t
+        x_hat, t_hat = seen[2 * step.index]
+        assert t_hat == pytest.approx(raised)
+        torch.testing.assert_close(x_hat, x + (raised**2 - t**2) ** 0.5, rtol=1e-5, atol=1e-6)
+        x = step.sample
+
+
 def test_at_scale_0_nothing_changes_and_nothing_is_computed():
     plain = build_model().infer(init_image=as_pixels(2), labels=[1, 2])['samples']
     model = build_model(guidance=GUIDANCE)

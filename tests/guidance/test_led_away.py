@@ -4,7 +4,8 @@ import pytest
 import torch
 from mmengine import MODELS
 
-from mmagic_adm.guidance import Path
+from mmagic_adm.diffusion import NoiseLevel, Prediction
+from mmagic_adm.guidance import Path, SelfAttentionGuidance
 from mmagic_adm.networks.deep_features import reused_deep_features
 from tests.models.test_edm_model import edm_model
 from tests.networks.own import Plain
@@ -100,6 +101,15 @@ def test_a_network_that_does_not_attend_there_is_refused_when_the_model_is_built
 def test_a_blur_wider_than_the_image_is_refused_when_the_model_is_built():
     with pytest.raises(ValueError, match=r'kernel=31 .* the 8 pixels of the ADMUNet'):
         build_model(guidance=dict(SELF, kernel=31))
+
+
+def test_a_blur_reaches_as_far_as_its_kernel():
+    spot = torch.zeros(1, 1, 16, 16)
+    spot[..., 8, 8] = 1
+    said = Prediction(spot, torch.zeros_like(spot))
+    guidance = SelfAttentionGuidance(blur_sigma=9.0, kernel=5)
+    blurred = guidance.degraded(said, NoiseLevel(1.0, 0.0), attention=torch.full((1, 64), 2.0))
+    assert (blurred > 0).sum() == 25
 
 
 def test_heads_that_do_not_divide_the_projection_are_refused_when_the_model_is_built():

@@ -22,10 +22,13 @@ from mmagic_adm.measurements import (
     Inpainting,
     KernelBlur,
     Measurement,
+    PiGDM,
+    RePaint,
     build_method,
     measure,
 )
-from mmagic_adm.measurements.tds import resample
+from mmagic_adm.measurements.restoration import Seen
+from mmagic_adm.measurements.tds import _uniform, resample
 from mmagic_adm.schedulers import DDIMScheduler, DDNMScheduler, EDMHeunScheduler
 from tests.measurements.formulas import MatrixOperator
 from tests.reference import load_golden
@@ -372,7 +375,32 @@ class TestDDNMPlus:
         assert (known.y.clamp(-1, 1) - without).abs().mean() > 0.1
 
 
+def test_repaint_leaves_the_end_as_it_is(model):
+    path = Path([NoiseLevel(1.0, 1.0)], GaussianDiffusion())
+    guide = RePaint().on(measure(images(), BoxInpainting(SHAPE))).bind(path)
+    x = images(seed=1)
+    assert guide.land(x, NoiseLevel(1.0, 0.0), torch.randn_like) is x
+
+
+def test_pigdm_damps_by_the_noise_of_a_measurement():
+    """r² Aᵀ (r² A Aᵀ + σ_y²)⁻¹ (y - A x_0), with r² = σ² / (1 + σ²) (equation 8)."""
+    a, x_0, y = torch.randn(5, 48).double(), torch.randn(1, 3, 4, 4).double(), torch.randn(1, 5)
+    level, sigma_y = NoiseLevel(0.8, 0.6), 0.7
+    known = Measurement(y.double()[:, :, None, None], MatrixOperator(a, sigma_y=sigma_y))
+    guide = PiGDM().on(known).bind(Path([level], GaussianDiffusion()))
+    guide.guidance.image(Seen(x_0, level, pull=lambda v: v), guide.batch)
+    spread = 0.75**2 / (1 + 0.75**2)
+    inverse = (spread * a @ a.T + sigma_y**2 * torch.eye(5)).inverse()
+    missing = spread * a.T @ inverse @ (y[0] - a @ x_0.flatten())
+    pushed = guide.batch.memory['push'].flatten()
+    torch.testing.assert_close(pushed, 0.8 * missing, rtol=1e-5, atol=1e-6)
+
+
 class TestTDS:
+    def test_numbers_are_drawn_evenly(self):
+        z = torch.tensor([-1.2816, 0.0, 0.6745])  # quantiles of the normal distribution
+        torch.testing.assert_close(_uniform(z), torch.tensor([0.1, 0.5, 0.75]), rtol=0, atol=1e-4)
+
     def test_the_likely_go_on_and_sets_do_not_mix(self):
         chances = torch.tensor([[0.0, 1.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])
         assert resample(chances, torch.tensor([0.3, 0.6])).tolist() == [1, 1, 1, 1, 4, 5, 6, 7]

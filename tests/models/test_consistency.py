@@ -15,7 +15,7 @@ from mmagic_adm.guidance import ScoreGuidance
 from mmagic_adm.models import ConsistencyLoss, ProgressiveDistillationLoss
 from mmagic_adm.models.consistency import Teacher
 from tests.consistency import Formula, network_of, precond
-from tests.reference import load_golden
+from tests.reference import fill_by_name, load_golden
 from tests.tiny import UNET, model_config
 
 
@@ -253,6 +253,34 @@ def model(loss, **changes):
     unet = dict(type='EDMPrecond', network=dict(UNET, out_channels=3), sigma_min=0.002)
     config = model_config(loss=loss, diffusion_scheduler=dict(type='ConsistencyScheduler'))
     return MODELS.build({**config, 'unet': unet, **changes})
+
+
+@pytest.mark.parametrize(
+    'guidance',
+    [
+        dict(type='ClassifierFreeGuidance', scale=3.0),
+        ScoreGuidance(lambda images: images.mean(dim=(1, 2, 3)), scale=100.0),
+    ],
+    ids=['wraps', 'gradient'],
+)
+def test_a_teachers_guidance_is_followed(guidance):
+    unet, x = dict(class_dropout_prob=0.1), torch.randn(1, 3, 8, 8)
+    t, r = torch.full((2, 1, 1, 1, 1), 1.0) * torch.tensor([2.0, 1.0]).view(2, 1, 1, 1, 1)
+    ends = []
+    for given in (None, guidance):
+        torch.manual_seed(0)
+        teacher = Teacher(fill_by_name(MODELS.build(model_config(unet=unet, guidance=given))))
+        with torch.no_grad():
+            ends.append(teacher.follow(x, t, r, dict(labels=torch.tensor([3])), 'euler'))
+    assert (ends[1] - ends[0]).abs().max() > 1e-3
+
+
+def test_where_no_noise_is_left_there_is_no_second_slope():
+    teacher, x = Teacher(Frozen(NormalTeacher(Line()))), torch.randn(2, 1, 1, 1)
+    t, r = torch.ones(2, 1, 1, 1), torch.tensor([0.0, 0.5]).view(2, 1, 1, 1)
+    heun, euler = (teacher.follow(x, t, r, {}, solver) for solver in ('heun', 'euler'))
+    assert heun[0] == euler[0]
+    assert heun[1] != euler[1]
 
 
 def test_a_teacher_of_other_images_or_classes_is_refused_when_the_model_is_built():

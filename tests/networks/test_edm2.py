@@ -88,6 +88,16 @@ def test_training_forces_weights_onto_their_sphere(case):
     torch.testing.assert_close(after, golden.denoised_after_forced, **CLOSE)
 
 
+def test_activations_are_kept_within_their_bounds():
+    golden = load_golden('edm2', 'network')
+    network = edm2(golden.meta['kwargs']).network
+    block = network.dec['8x8_in1']
+    block.clip_act, x = 0.5, torch.randn(1, block.conv_res0.weight.shape[1], 8, 8)
+    with torch.no_grad():
+        out = block(x, torch.randn(1, block.emb_linear.weight.shape[1]))
+    assert out.abs().max() == 0.5
+
+
 def test_where_it_attends_can_be_looked_at():
     golden = load_golden('edm2', 'network')
     network = edm2(golden.meta['kwargs'])

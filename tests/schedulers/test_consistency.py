@@ -100,6 +100,12 @@ def test_a_number_of_steps_is_spaced_evenly(count):
     assert len(scheduler.levels) == count
 
 
+def test_a_walk_that_begins_late_begins_with_less_noise():
+    scheduler = ConsistencyScheduler(num_scales=41)
+    scheduler.set_timesteps('20,40')
+    assert scheduler.init_noise(torch.ones(())) == scheduler.levels[0].noise < 5
+
+
 @pytest.mark.parametrize(
     ('spec', 'match'),
     [
@@ -128,7 +134,7 @@ class NormalEnds(PreconditionedNetwork):
 
 def test_a_gradient_moves_what_is_between_the_steps_by_its_variance():
     scheduler = ConsistencyScheduler(sigma_min=0.0, sigma_max=100.0, clip_sample=False)
-    scheduler.set_timesteps('0,30,39')
+    scheduler.set_timesteps('0,15,39')
     denoiser = make_denoiser(NormalEnds(network_of(load_golden('consistency', 'onestep'))), None)
     x, noise = torch.randn(2, 1, 3, 4, 4)
 

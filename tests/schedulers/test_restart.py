@@ -5,6 +5,7 @@ import torch
 
 from mmagic_adm.diffusion import Prediction
 from mmagic_adm.schedulers import (
+    BoostedHeunScheduler,
     DDIMRestartScheduler,
     DDIMScheduler,
     EDMHeunScheduler,
@@ -62,15 +63,16 @@ class TestOriginal:
 
 
 @pytest.mark.parametrize(
-    ('scheduler', 'steps'),
+    ('scheduler', 'steps', 'walked'),
     [
-        (RestartScheduler([[9, 2, 0.3, 2.0]], restart_gamma=0.05), 40),
-        (DDIMRestartScheduler([[31, 2, 300, 600]], **PLAIN), 250),
+        (RestartScheduler([[9, 2, 0.3, 2.0]], restart_gamma=0.05), 40, 56),
+        (DDIMRestartScheduler([[31, 2, 500, 600]], **PLAIN), 250, 310),
     ],
     ids=['edm', 'ddim'],
 )
-def test_the_distribution_of_the_data_stays_what_it_is(scheduler, steps):
+def test_the_distribution_of_the_data_stays_what_it_is(scheduler, steps, walked):
     scheduler.set_timesteps(steps)
+    assert len(scheduler.levels) == walked
     assert error(scheduler, takes_noise=True) < 0.01
 
 
@@ -91,6 +93,23 @@ def test_errors_made_before_a_restart_are_contracted(scheduler, plain):
         one, other = ends(each, data, start.expand(2, 3, 1, 1), noises=noises)
         moved.append((one - other).abs().max())
     assert moved[0] < 0.1 * moved[1]
+
+
+@pytest.mark.parametrize('kind', [RestartScheduler, BoostedHeunScheduler])
+def test_beside_what_it_adds_it_is_edms_sampler_with_all_its_options(kind):
+    data, start = GaussianData(MEAN, COVARIANCE), torch.full((1, 3, 1, 1), 2.0)
+    options = dict(to_zero=False, clip_sample=True, S_churn=4.0)
+    added = dict(restarts=[]) if kind is RestartScheduler else dict(boosting=False)
+    walks = []
+    for scheduler in (kind(**added, **options), EDMHeunScheduler(**options)):
+        scheduler.set_timesteps(6)
+        walk = scheduler.walk(
+            lambda x, level: data(x, level).clipped(),
+            scheduler.init_noise(start),
+            noises=torch.ones(6, 1, 3, 1, 1),
+        )
+        walks.append(torch.stack([step.sample for step in walk]))
+    torch.testing.assert_close(*walks)
 
 
 def test_the_way_back_to_noise_has_no_restarts():
@@ -131,3 +150,6 @@ def test_an_interval_between_two_levels_is_refused_before_the_walk():
 def test_timesteps_beyond_the_process_are_refused():
     with pytest.raises(ValueError, match=r'not within the last timestep=999'):
         DDIMRestartScheduler(restarts=[[4, 1, 500, 1200]])
+    model = build_model(diffusion_scheduler=dict(type='DDIMScheduler', num_train_timesteps=100))
+    with pytest.raises(ValueError, match=r'not within the last timestep=99'):
+        model.make_scheduler(dict(type='DDIMRestartScheduler', restarts=[[4, 1, 50, 120]]))

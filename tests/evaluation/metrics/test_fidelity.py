@@ -33,6 +33,19 @@ def test_ssim_is_scikit_images():
         assert similar[:, 5:-5, 5:-5].mean() == pytest.approx(ours.item(), abs=1e-6)
 
 
+def test_ssim_of_a_single_window():
+    x, y = (images(1, 11, seed)[:, :1].double() for seed in (0, 1))
+    places = torch.arange(-5.0, 6.0).double()
+    weight = torch.exp(-(places**2 + places[:, None] ** 2) / (2 * 1.5**2))
+    weight /= weight.sum()
+    (m_x, v_x), (m_y, v_y) = (((weight * a).sum(), (weight * a**2).sum()) for a in (x, y))
+    v_x, v_y, shared = v_x - m_x**2, v_y - m_y**2, (weight * x * y).sum() - m_x * m_y
+    c_1, c_2 = 6.5025, 58.5225
+    wanted = (2 * m_x * m_y + c_1) * (2 * shared + c_2)
+    wanted = wanted / ((m_x**2 + m_y**2 + c_1) * (v_x + v_y + c_2))
+    assert ssim(x.byte(), y.byte()).item() == pytest.approx(wanted.item())
+
+
 def test_ssim_of_equal_images_and_of_a_constant_shift():
     flat = torch.full((1, 1, 16, 16), 100, dtype=torch.uint8)
     assert ssim(flat, flat).item() == pytest.approx(1)
