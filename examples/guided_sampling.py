@@ -30,7 +30,7 @@ for scale in (0.0, 2.0, 8.0):  # 0 is without guidance
         seed=0,  # image i has the seed 0 + i: the same noise at each scale
         batch_size=10,  # images at a time
         steps=25,
-        guidance_scale=scale,
+        scale=scale,
     )
     images = result['samples']  # (10, 1, 16, 16) in [-1, 1], on the CPU
     print(f'scale {scale:g}: mean brightness {images.mean():.3f}, labels {result["labels"]}')

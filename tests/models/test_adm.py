@@ -327,7 +327,7 @@ class TestBadInput:
             (dict(labels=[]), r'labels is empty'),
             (dict(batch_size=0), r'batch_size .* not 0'),
             (dict(seeds=-1), r'a seed .* not -1'),
-            (dict(classifier_scale=1.0), r'classifier_scale is 1.0, .* neither'),
+            (dict(classifier_scale=1.0), r'guidance scale of 1.0 was given, .* neither'),
             (dict(init_image=torch.zeros(2, 3, 4, 4)), r'shape \(2, 3, 4, 4\), .* \(2, 3, 8, 8\)'),
             (dict(init_image=torch.full((1, 3, 8, 8), 255.0)), r'to 255'),
             (dict(init_image=torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), r'uint8'),
