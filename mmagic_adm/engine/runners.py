@@ -76,7 +76,8 @@ class TrainingRunner(BriefRunner):
     ) -> None:
         """Registers hooks: MMEngine's, the config's, and what says how far the training is."""
         super().register_hooks(default_hooks, custom_hooks)
-        self.register_hook(TrainingProgress())
+        if not any(isinstance(hook, TrainingProgress) for hook in self.hooks):
+            self.register_hook(TrainingProgress())
 
 
 @RUNNERS.register_module()

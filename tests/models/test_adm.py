@@ -264,6 +264,15 @@ def test_rgb2bgr_swaps_the_channels():
     torch.testing.assert_close(bgr, rgb[:, [2, 1, 0]])
 
 
+def test_it_says_in_a_few_lines_what_it_is():
+    said = repr(build_model(classifier=CLASSIFIER, classifier_scale=2.0)).splitlines()
+    assert said[0] == 'AblatedDiffusionModel: 3x8x8 images, 10 classes'
+    assert 'ADMUNet' in said[1]
+    assert 'DDIMScheduler, 4 steps' in said[2]
+    assert said[3] == '  guided by: ClassifierGuidance, scale 2'
+    assert repr(build_model()).endswith('guided by: nothing')
+
+
 def test_a_progress_bar_is_shown_on_request(capsys):
     model = build_model()
     model.infer(seeds=[1])
