@@ -24,6 +24,7 @@ from mmagic_adm.commands._arguments import (
     sample_settings,
 )
 from mmagic_adm.commands.sample import make
+from mmagic_adm.diffusion.randomness import check_seeds
 from mmagic_adm.engine.run_folder import made_from
 from mmagic_adm.evaluation import psnr
 from mmagic_adm.files.alone import claimed
@@ -33,7 +34,6 @@ from mmagic_adm.files.pictures import as_uint8, list_images, read_picture
 from mmagic_adm.measurements import METHODS, OPERATORS, Measurement, Operator, measure
 from mmagic_adm.measurements.making import build_method, build_operator
 from mmagic_adm.models import AblatedDiffusionModel
-from mmagic_adm.models.batch import resolve_seeds
 
 # Those that need no more than numbers.
 NAMED = [name for name in OPERATORS if name not in ('inpainting', 'kernel-blur')]
@@ -112,7 +112,7 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
     count = len(files) * arguments.draws
     each = torch.arange(count) // arguments.draws
 
-    seeds = resolve_seeds(arguments.seed, count)
+    check_seeds(arguments.seed, count)
     follows_from = sample_settings(arguments, 'image', 'mask') | dict(measured=digest(measurement))
     settings = made_from(model, model_config(config, weights), **follows_from)
     out = Path(arguments.out or 'outputs/restored')
@@ -122,7 +122,7 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
             model,
             folder,
             folder.missing(count),
-            seeds=seeds,
+            seeds=range(arguments.seed, arguments.seed + count),
             labels=[labels[i] for i in each],
             rows=dict(measurement=measurement[each]),
             restoration=method,

@@ -22,11 +22,11 @@ from mmagic_adm.commands._arguments import (
     sample_settings,
     short_name,
 )
+from mmagic_adm.diffusion.randomness import check_seeds
 from mmagic_adm.engine.run_folder import made_from
 from mmagic_adm.files.alone import claimed
 from mmagic_adm.files.whole import check_free_space
 from mmagic_adm.models import AblatedDiffusionModel, AblatedUpsamplingModel
-from mmagic_adm.models.batch import resolve_seeds
 from mmagic_adm.models.low_res import BaseSamples, fit_to, read_low_res
 
 EXAMPLES = """\
@@ -85,7 +85,7 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
         raise ValueError(f'--base-samples holds {available} images; --num-samples is {count}')
 
     out = Path(arguments.out or f'outputs/{short_name(arguments.model)}')
-    seeds = resolve_seeds(arguments.seed, count)
+    check_seeds(arguments.seed, count)
     check_free_space(out / 'samples.npz', count * math.prod(model.stages[-1].sample_shape))
     follows_from = sample_settings(arguments, 'num_samples', 'trajectory', 'resize_low_res') | dict(
         labels=labels,
@@ -98,7 +98,7 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
             model,
             folder,
             folder.missing(count),
-            seeds=seeds,
+            seeds=range(arguments.seed, arguments.seed + count),
             labels=labels,
             rows=None if small is None else dict(low_res=small.images),
             batch_size=arguments.batch_size,

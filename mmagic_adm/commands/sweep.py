@@ -30,7 +30,6 @@ from mmagic_adm.evaluation.sample_metric import INCEPTION
 from mmagic_adm.files.alone import claimed
 from mmagic_adm.files.whole import read_json, reading, write_json, written_whole
 from mmagic_adm.models import AblatedDiffusionModel
-from mmagic_adm.models.batch import resolve_seeds
 from mmagic_adm.models.runner_data import as_data_samples
 
 EXAMPLES = """\
@@ -108,7 +107,7 @@ def measure(
     try:
         with image_bar(len(scales) * count) as bar:
             options: dict[str, Any] = dict(
-                seeds=resolve_seeds(arguments.seed, count),
+                seeds=range(arguments.seed, arguments.seed + count),
                 labels=chosen_labels(arguments, model),
                 batch_size=arguments.batch_size,
                 steps=arguments.steps,
