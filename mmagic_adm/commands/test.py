@@ -85,7 +85,7 @@ def evaluation_config(arguments: argparse.Namespace) -> Config:
     if arguments.profile:
         config.model.profile = arguments.profile
     sampler: dict[str, Any] = {}
-    if arguments.steps:
+    if arguments.steps is not None:
         sampler['num_inference_steps'] = arguments.steps
     if arguments.scheduler:
         sampler['scheduler_kwargs'] = scheduler_config(arguments.scheduler)
