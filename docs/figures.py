@@ -136,11 +136,11 @@ def editing() -> Image.Image:
     again = reconstruct(model, images, labels=DIGITS, steps=50)
     return table(
         {
-            'interpolate_seeds': interpolate_seeds(model, 6, 17, count=10, labels=7),
+            'interpolate_seeds': interpolate_seeds(model, 6, 17, count=10, labels=7).tensor,
             'ten samples': images,
-            'reconstruct': again.images,
-            'vary, strength 0.4': vary(model, images, 0.4, labels=DIGITS, seeds=100),
-            'vary, strength 0.7': vary(model, images, 0.7, labels=DIGITS, seeds=100),
+            'reconstruct': again.tensor,
+            'vary, strength 0.4': vary(model, images, 0.4, labels=DIGITS, seed=100).tensor,
+            'vary, strength 0.7': vary(model, images, 0.7, labels=DIGITS, seed=100).tensor,
         }
     )
 

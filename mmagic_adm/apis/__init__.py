@@ -3,7 +3,6 @@
 from mmagic_adm.apis.class_names import find_label, imagenet_class_names
 from mmagic_adm.apis.diffusers_pipelines import from_diffusers, to_diffusers
 from mmagic_adm.apis.editing import (
-    Reconstruction,
     decode,
     encode,
     interpolate_images,
@@ -14,13 +13,20 @@ from mmagic_adm.apis.editing import (
 from mmagic_adm.apis.launch import launch_demo
 from mmagic_adm.apis.models import init_model
 from mmagic_adm.apis.restoring import restore
+from mmagic_adm.apis.samples import Samples
 from mmagic_adm.apis.sampling import sample
+from mmagic_adm.apis.training import train
 from mmagic_adm.configs import list_models
+from mmagic_adm.evaluation import evaluate
+from mmagic_adm.files.pictures import as_pictures, contact_sheet
 
 __all__ = [
-    'Reconstruction',
+    'Samples',
+    'as_pictures',
+    'contact_sheet',
     'decode',
     'encode',
+    'evaluate',
     'find_label',
     'from_diffusers',
     'imagenet_class_names',
@@ -33,5 +39,6 @@ __all__ = [
     'restore',
     'sample',
     'to_diffusers',
+    'train',
     'vary',
 ]

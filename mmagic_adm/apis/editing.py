@@ -6,55 +6,59 @@ from an image to the noise it would come from, and back. What is between two noi
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmagic_adm.apis.sampling import LabelSpec, labels_of_each
+from mmagic_adm.apis.progress import image_bar, is_watched
+from mmagic_adm.apis.samples import Samples
+from mmagic_adm.apis.sampling import (
+    LabelSpec,
+    SchedulerSpec,
+    labels_of_each,
+    sampled,
+    scheduler_config,
+    seeds_of_each,
+)
 from mmagic_adm.denoisers import FiniteWatch, PreconditionedNetwork
+from mmagic_adm.diffusion import NoiseLevel, Prediction
+from mmagic_adm.files.given_images import GivenImages, given_images
+from mmagic_adm.files.pictures import Mode
+from mmagic_adm.guidance.base import Scale
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.batch import Seeds
 from mmagic_adm.models.sampling import checked_images, evaluating
 from mmagic_adm.schedulers import DDIMScheduler, EDMHeunScheduler
 
 
-class Reconstruction(NamedTuple):
-    """Images that went to noise and back.
-
-    Attributes:
-        noise: What they were encoded to, (N, C, H, W).
-        images: What came back, in [-1, 1].
-        error: Root of the mean squared difference of each, in the same units.
-    """
-
-    noise: Tensor
-    images: Tensor
-    error: Tensor
-
-
 @torch.no_grad()
 def encode(
     model: AblatedDiffusionModel,
-    images: Tensor,
+    images: GivenImages,
     labels: LabelSpec = None,
     steps: int | str = 250,
+    *,
+    batch_size: int = 8,
+    progress: bool = True,
 ) -> Tensor:
     """The noise that images would be sampled from (DDIM, section 4.3).
 
     Args:
         model: The model.
-        images: (N, C, H, W) in [-1, 1].
+        images: Pictures, files, arrays or tensors: see
+            :func:`~mmagic_adm.files.given_images.given_images`.
         labels: Their classes, one for each or one for all; needed if the network has any.
         steps: Steps to take; the more, the better the way back.
+        batch_size: Images at a time.
+        progress: Whether a bar is shown, in a terminal or a notebook.
 
     Returns:
         Noise to hand to :func:`decode`, or to ``infer`` as ``init_image``.
     """
-    images = checked_images(images, model.sample_shape).to(model.device)
+    known = images_for(model, images)
     scheduler = _ode(model)
     scheduler.set_timesteps(steps)
-    watch = FiniteWatch()
     inputs: dict[str, Any] = {}
     if model.unet.num_classes is not None:
         if labels is None:
@@ -62,13 +66,24 @@ def encode(
                 f'this model is conditional on {model.num_classes} classes: say which the images '
                 'are of'
             )
-        numbers = labels_of_each(model, labels, len(images))
+        numbers = labels_of_each(model, labels, len(known))
         inputs['labels'] = torch.tensor(numbers, device=model.device)
-    with evaluating(model):
-        denoiser = model.denoiser(scheduler, watch=watch, **inputs)
-        noise = scheduler.to_noise(denoiser, model.codec.encode(images))
-    watch.close()
-    return noise
+    share = 1 / len(scheduler.calls())
+    noise = []
+    with evaluating(model), image_bar(len(known), progress and is_watched(), 'encoding') as bar:
+        for rows in torch.arange(len(known), device=model.device).split(batch_size):
+            watch, begin = FiniteWatch(), bar.n
+            own = {name: value[rows] for name, value in inputs.items()}
+            denoiser = model.denoiser(scheduler, watch=watch, **own)
+
+            def counted(x: Tensor, level: NoiseLevel, denoiser: Any = denoiser) -> Prediction:
+                bar.update(len(x) * share)
+                return denoiser(x, level)
+
+            noise.append(scheduler.to_noise(counted, model.codec.encode(known[rows])))
+            watch.close()
+            bar.update(begin + len(rows) - bar.n)
+    return torch.cat(noise)
 
 
 def decode(
@@ -76,52 +91,75 @@ def decode(
     noise: Tensor,
     labels: LabelSpec = None,
     steps: int | str = 250,
-) -> Tensor:
+    *,
+    batch_size: int = 8,
+    progress: bool = True,
+) -> Samples:
     """Images from noise, by the way that :func:`encode` came; arguments as there."""
-    result = model.infer(
-        init_image=noise,
+    return sampled(
+        model,
+        len(noise),
+        progress,
+        rows=dict(init_image=noise),
+        seeds=range(len(noise)),
         labels=labels_of_each(model, labels, len(noise)),
-        num_inference_steps=steps,
-        scheduler_kwargs=_ode(model),
-        classifier_scale=0.0,
-        seeds=0,
+        batch_size=batch_size,
+        steps=steps,
+        scale=0.0,
+        scheduler=_ode(model),
     )
-    return result['samples']
 
 
 def reconstruct(
     model: AblatedDiffusionModel,
-    images: Tensor,
+    images: GivenImages,
     labels: LabelSpec = None,
     steps: int | str = 250,
-) -> Reconstruction:
-    """Encodes images and decodes them again; arguments as in :func:`encode`."""
-    noise = encode(model, images, labels, steps)
-    back = decode(model, noise, labels, steps)
-    error = (back - images.to(back)).square().flatten(1).mean(dim=1).sqrt()
-    return Reconstruction(noise, back, error)
+    *,
+    batch_size: int = 8,
+    progress: bool = True,
+) -> Samples:
+    """Encodes images and decodes them again; arguments as in :func:`encode`.
+
+    Returns:
+        What came back, and besides ``['noise']``, what they were encoded to; and ``['error']``, the
+        root of the mean squared difference of each, in [-1, 1].
+    """
+    how: dict[str, Any] = dict(batch_size=batch_size, progress=progress)
+    known = images_for(model, images)
+    noise = encode(model, known, labels, steps, **how)
+    back = decode(model, noise, labels, steps, **how)
+    error = (back.tensor - known.to(back.tensor)).square().flatten(1).mean(dim=1).sqrt()
+    return Samples({**back, 'noise': noise.cpu(), 'error': error}, back.class_names)
 
 
 def interpolate_images(
     model: AblatedDiffusionModel,
-    first: Tensor,
-    second: Tensor,
+    first: GivenImages,
+    second: GivenImages,
     count: int = 8,
     labels: LabelSpec = None,
     steps: int | str = 250,
-) -> Tensor:
+    *,
+    batch_size: int = 8,
+    progress: bool = True,
+) -> Samples:
     """A row of images from one to another, both included, by way of their noise.
 
     Args:
         model: The model.
-        first: One image, (C, H, W) in [-1, 1].
+        first: One image: a picture, a file, an array or a tensor.
         second: Another.
         count: Images in the row.
         labels: One class for all, if the network has any.
         steps: Steps to take each way.
+        batch_size: Images at a time.
+        progress: Whether a bar is shown, in a terminal or a notebook.
     """
-    noise = encode(model, torch.stack([first, second]), labels, steps)
-    return decode(model, _arc(noise[0], noise[1], count), labels, steps)
+    how: dict[str, Any] = dict(batch_size=batch_size, progress=progress)
+    ends = torch.cat([images_for(model, first), images_for(model, second)])
+    noise = encode(model, ends, labels, steps, **how)
+    return decode(model, _arc(noise[0], noise[1], count), labels, steps, **how)
 
 
 def interpolate_seeds(
@@ -130,8 +168,13 @@ def interpolate_seeds(
     second: int,
     count: int = 8,
     labels: LabelSpec = None,
-    **infer_kwargs: Any,
-) -> Tensor:
+    *,
+    batch_size: int = 8,
+    steps: int | str | None = None,
+    scale: Scale | None = None,
+    scheduler: SchedulerSpec = None,
+    progress: bool = True,
+) -> Samples:
     """A row of samples from one seed's to another's, both included.
 
     Args:
@@ -140,50 +183,99 @@ def interpolate_seeds(
         second: Another.
         count: Samples in the row.
         labels: One class for all; None draws the first seed's.
-        **infer_kwargs: Other arguments of ``infer``. The scheduler should add no noise.
+        batch_size: As in :func:`sample`, as are the others.
+        steps: Likewise.
+        scale: Likewise.
+        scheduler: Likewise. It should add no noise.
+        progress: Likewise.
     """
-    ends, noise = model.start_of([first, second], labels_of_each(model, labels, 2))
+    ends, noise = model.start_of(
+        [first, second], None if labels is None else labels_of_each(model, labels, 2)
+    )
     if labels is None and ends.labels is not None:
         labels = int(ends.labels[0])
-    row, resolved = _arc(noise[0], noise[1], count), labels_of_each(model, labels, count)
-    return model.infer(init_image=row, labels=resolved, seeds=first, **infer_kwargs)['samples']
+    row = _arc(noise[0], noise[1], count)
+    return sampled(
+        model,
+        count,
+        progress,
+        rows=dict(init_image=row),
+        seeds=seeds_of_each(first, None, count),
+        labels=labels_of_each(model, labels, count),
+        batch_size=batch_size,
+        steps=steps,
+        scale=scale,
+        scheduler=scheduler,
+    )
 
 
 def vary(
     model: AblatedDiffusionModel,
-    images: Tensor,
+    images: GivenImages,
     strength: float,
     labels: LabelSpec = None,
-    seeds: Seeds = None,
+    seed: int | None = None,
+    batch_size: int = 8,
     steps: int | str | None = None,
-    **infer_kwargs: Any,
-) -> Tensor:
+    scale: Scale | None = None,
+    scheduler: SchedulerSpec = None,
+    *,
+    seeds: Seeds = None,
+    progress: bool = True,
+) -> Samples:
     """Samples that keep the coarse of given images and invent the fine (SDEdit).
 
     Args:
         model: The model.
-        images: (N, C, H, W) in [-1, 1].
+        images: Pictures, files, arrays or tensors. One is varied by each of the seeds.
         strength: Share of the steps that are taken, above 0 and up to 1: how much is invented.
         labels: Classes of the samples, one for each or one for all.
-        seeds: As in ``infer``.
-        steps: Steps of the whole way.
-        **infer_kwargs: Other arguments of ``infer``.
+        seed: As in :func:`sample`, as are the others.
+        batch_size: Likewise.
+        steps: Likewise, of the whole way.
+        scale: Likewise.
+        scheduler: Likewise.
+        seeds: Likewise.
+        progress: Likewise.
     """
     if not 0 < strength <= 1:
         raise ValueError(f'strength is above 0 and up to 1, not {strength}')
-    scheduler = model.make_scheduler(infer_kwargs.get('scheduler_kwargs'))
+    given = images_for(model, images)
+    count = len(given)
+    if count == 1 and seeds is not None and not isinstance(seeds, int):
+        count = len(seeds)
+    walker = model.make_scheduler(scheduler_config(scheduler))
     spec = steps if steps is not None else model.num_inference_steps
-    scheduler.set_timesteps(spec)
-    total = len(scheduler.levels)
-    result = model.infer(
-        start_image=images,
-        labels=labels_of_each(model, labels, len(images)),
-        seeds=seeds,
-        num_inference_steps=spec,
+    walker.set_timesteps(spec)
+    total = len(walker.levels)
+    return sampled(
+        model,
+        count,
+        progress,
+        rows=dict(start_image=given.expand(count, *given.shape[1:])),
+        seeds=seeds_of_each(seed, seeds, count),
+        labels=labels_of_each(model, labels, count),
+        batch_size=batch_size,
+        steps=spec,
+        scale=scale,
+        scheduler=scheduler,
         skip_steps=total - max(1, round(strength * total)),
-        **infer_kwargs,
     )
-    return result['samples']
+
+
+def images_for(model: AblatedDiffusionModel, images: GivenImages) -> Tensor:
+    """Images of the model's size and channels on its device, (N, C, H, W) in [-1, 1].
+
+    Raises:
+        ValueError: They are of another size, or no images.
+    """
+    known = given_images(images, 'images', mode_of(model))
+    return checked_images(known, model.sample_shape).to(model.device)
+
+
+def mode_of(model: AblatedDiffusionModel) -> Mode:
+    """Whether pictures are grey or in colour, for a model."""
+    return 'L' if model.sample_shape[0] == 1 else 'RGB'
 
 
 def _ode(model: AblatedDiffusionModel) -> DDIMScheduler | EDMHeunScheduler:

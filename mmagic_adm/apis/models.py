@@ -123,18 +123,21 @@ def _sources(
     return {name: dict(ckpt_path=source_of(named[name])) for name in networks}
 
 
-def changed_config(name: str, options: Mapping[str, Any] | None, parts: Collection[str]) -> Config:
-    """The config of a name or path, with the command line's changes.
+def changed_config(
+    model: str | Path | Config, options: Mapping[str, Any] | None, parts: Collection[str]
+) -> Config:
+    """The config of a name or path, with changes.
 
     Args:
-        name: As :func:`find_config` takes it.
+        model: As :func:`find_config` takes it.
         options: New values by their place in the config, such as ``model.guidance.scale``.
         parts: What the tool reads of a config.
 
     Raises:
         ValueError: An option would change nothing that is read, or something that has no parts.
     """
-    config = find_config(name)
+    config = find_config(model)
+    name = 'this config' if isinstance(model, Config) else str(model)
     for key in options or {}:
         _check_place(config, key, name, parts)
     config.merge_from_dict(dict(options or {}))
@@ -148,7 +151,7 @@ def _check_place(config: Config, key: str, name: str, parts: Collection[str]) ->
     if place not in parts:
         there = ', '.join(part for part in config if part in parts)
         raise ValueError(
-            f'--cfg-options {key}: nothing would come of it, as {place!r} is no part of {name} '
+            f'{key}: nothing would come of it, as {place!r} is no part of {name} '
             f'that is used here; those are {there}'
         )
     node = config.get(place, {})
@@ -158,11 +161,9 @@ def _check_place(config: Config, key: str, name: str, parts: Collection[str]) ->
         if isinstance(node, list):
             node = {str(i): entry for i, entry in enumerate(node)}
             if part not in node:
-                raise ValueError(
-                    f'--cfg-options {key}: {place} of {name} has {len(node)} entries, from 0 on'
-                )
+                raise ValueError(f'{key}: {place} of {name} has {len(node)} entries, from 0 on')
         if not isinstance(node, dict):
-            raise ValueError(f'--cfg-options {key}: {place} of {name} is {node!r}, without parts')
+            raise ValueError(f'{key}: {place} of {name} is {node!r}, without parts')
         node, place = node.get(part, {}), f'{place}.{part}'
 
 
@@ -174,8 +175,7 @@ def _check_argument(model: Mapping[str, Any], argument: str, key: str) -> None:
     takes_others = any(each.kind is each.VAR_KEYWORD for each in taken.values())
     if kind and not takes_others and argument not in {*taken, *model}:
         raise ValueError(
-            f'--cfg-options {key}: {kind.__name__} takes no {argument!r}; it takes '
-            f'{", ".join(taken)}'
+            f'{key}: {kind.__name__} takes no {argument!r}; it takes {", ".join(taken)}'
         )
 
 

@@ -41,26 +41,31 @@ class SampleFolder:
         path: The folder; made if need be. Where another run may have it, claim it first.
         settings: What the samples follow from. A folder made with other settings is refused.
         overwrite: Whether to empty such a folder instead, of what a run wrote into it.
+        way_out: What an error says to do, in the words of whoever asked.
 
     Raises:
         ValueError: The folder holds something else.
     """
 
     def __init__(
-        self, path: str | Path, settings: Mapping[str, Any], overwrite: bool = False
+        self,
+        path: str | Path,
+        settings: Mapping[str, Any],
+        overwrite: bool = False,
+        way_out: str = WAY_OUT,
     ) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         written = self.path / SETTINGS
         if not written.exists() and any(each.name != LOCK for each in self.path.iterdir()):
             raise ValueError(
-                f'{self.path} is not empty and not a folder of samples; choose another --out'
+                f'{self.path} is not empty and not a folder of samples; choose another'
             )
         if overwrite:
             self._empty()
         if not written.exists():
             write_json(written, plain(settings), overwrite=False)
-        check_same(self.path, read_json(written, WAY_OUT), settings, WAY_OUT)
+        check_same(self.path, read_json(written, way_out), settings, way_out)
 
     def missing(self, count: int) -> list[int]:
         """Which of the first ``count`` samples are not there yet, or cannot be read."""
@@ -90,7 +95,7 @@ class SampleFolder:
         write_batch(samples, [images], len(saved), {LABELS: np.array(labels)} if labels else {})
 
         shown = saved[:SHEET_LIMIT]
-        captions = [_caption(sample, class_names) for sample in shown]
+        captions = [caption(sample.seed, sample.label, class_names) for sample in shown]
         page = contact_sheet([sample.picture for sample in shown], captions)
         write_picture(sheet, page)
         return samples, sheet
@@ -140,7 +145,8 @@ def trajectory_pictures(trajectory: dict, sample: int) -> tuple[Image.Image, lis
     return strip, frames
 
 
-def _caption(sample: SavedSample, class_names: Sequence[str]) -> str:
-    if sample.label is None:
-        return str(sample.seed)
-    return class_names[sample.label] if class_names else str(sample.label)
+def caption(seed: int, label: int | None, class_names: Sequence[str]) -> str:
+    """What stands under a sample on a sheet: its class, or its seed where there are none."""
+    if label is None:
+        return str(seed)
+    return class_names[label] if class_names else str(label)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 from pathlib import Path
@@ -11,20 +10,8 @@ from typing import Any
 
 import yaml
 from mmengine.config import Config, DictAction
-from mmengine.runner import FlexibleRunner, Runner
 
-from mmagic_adm.apis.models import changed_config
-from mmagic_adm.apis.sampling import scheduler_config
 from mmagic_adm.arguments import finite
-from mmagic_adm.registry import SCOPE
-
-RUN_PARTS = frozenset(
-    name
-    for runner in (Runner, FlexibleRunner)
-    for name in inspect.signature(runner).parameters
-    if name not in ('cfg', 'launcher')
-)
-"""What MMEngine's runners read of their config."""
 
 
 def add_sampling_arguments(
@@ -89,26 +76,25 @@ def sample_settings(arguments: argparse.Namespace, *ignored: str) -> dict[str, A
 
 
 def add_sampler_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that :func:`chosen_sampler` reads."""
+    """The arguments for another sampler or number of steps than the config's."""
     parser.add_argument('--scheduler', help='ddpm, ddim, dpmsolver++, unipc, heun, euler, ...')
-    parser.add_argument('--steps', help="how many steps, or a spec such as 'ddim25'")
+    parser.add_argument('--steps', type=_steps, help="how many steps, or a spec such as 'ddim25'")
 
 
-def chosen_sampler(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of ``infer`` that name another sampler or number of steps than the config."""
-    chosen: dict[str, Any] = {}
-    if steps := arguments.steps:
-        chosen['num_inference_steps'] = int(steps) if steps.isdecimal() else steps
-    if arguments.scheduler:
-        chosen['scheduler_kwargs'] = scheduler_config(arguments.scheduler)
-    return chosen
+def _steps(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, results: str, example: str) -> None:
-    """The arguments that :func:`run_config` reads, for results in the work directory."""
+    """The arguments of a run of MMEngine's runner, for results in the work directory."""
     parser.add_argument('config', help='path of a config file, or name of one of the package')
     parser.add_argument('--work-dir', help=f'where {results} go (work_dirs/CONFIG)')
     add_config_options(parser, example)
+    parser.add_argument(
+        '--verbose',
+        action='store_true',
+        help='also show what the log file has: environment, config, hooks',
+    )
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -118,22 +104,6 @@ def add_run_arguments(parser: argparse.ArgumentParser, results: str, example: st
     )
     # torch.distributed.launch, by which mim starts processes, says so what LOCAL_RANK says too.
     parser.add_argument('--local-rank', '--local_rank', help=argparse.SUPPRESS)
-
-
-def run_config(arguments: argparse.Namespace, own_part: str) -> Config:
-    """The config of a run of MMEngine's runner, with the command line's changes.
-
-    Args:
-        arguments: Those of :func:`add_run_arguments`.
-        own_part: What the command reads of a config besides the runner.
-    """
-    config = changed_config(arguments.config, arguments.cfg_options, RUN_PARTS | {own_part})
-    config.setdefault('default_scope', SCOPE)
-    config.work_dir = (
-        arguments.work_dir or config.get('work_dir') or f'work_dirs/{short_name(arguments.config)}'
-    )
-    config.launcher = arguments.launcher
-    return config
 
 
 def short_name(config: str) -> str:

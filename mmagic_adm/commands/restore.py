@@ -8,20 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
 from mmagic_adm.apis.class_names import names_of_classes
+from mmagic_adm.apis.editing import mode_of
 from mmagic_adm.apis.models import changed_config, init_model, model_config
 from mmagic_adm.apis.restoring import scheduler_for
 from mmagic_adm.apis.sample_folder import SampleFolder
-from mmagic_adm.apis.sampling import labels_of_each
+from mmagic_adm.apis.sampling import labels_of_each, scheduler_config
 from mmagic_adm.commands._arguments import (
     add_profile_argument,
     add_sampling_arguments,
-    chosen_sampler,
     chosen_weights,
     guidance_scale,
     sample_settings,
@@ -32,8 +29,9 @@ from mmagic_adm.diffusion.randomness import check_seeds
 from mmagic_adm.engine.run_folder import made_from
 from mmagic_adm.evaluation import psnr
 from mmagic_adm.files.alone import claimed
+from mmagic_adm.files.given_images import given_images
 from mmagic_adm.files.npz import read_images
-from mmagic_adm.files.pictures import as_images, as_pixels, as_uint8, list_images, read_picture
+from mmagic_adm.files.pictures import as_uint8, list_images, read_picture
 from mmagic_adm.measurements import METHODS, OPERATORS, Measurement, Operator, measure
 from mmagic_adm.measurements.making import build_method, build_operator
 from mmagic_adm.models import AblatedDiffusionModel
@@ -95,11 +93,11 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
         raise argparse.ArgumentError(None, 'give one of --mask and --operator')
     files = image_files(arguments.image)
     pictures = [read_picture(file) for file in files]
-    sampler, weights = chosen_sampler(arguments), chosen_weights(arguments)
+    weights = chosen_weights(arguments)
     config = changed_config(arguments.model, arguments.cfg_options, ('model', 'weights'))
     model = init_model(config, arguments.device, weights, arguments.profile)
     operator = chosen_operator(arguments, model)
-    images = as_tensor(pictures, model)
+    images = given_images(pictures, 'image', mode_of(model))
     known = images if arguments.measure else None
     if known is None:
         measurement = Measurement(images, operator)
@@ -109,9 +107,9 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
         measurement = measure(known, operator, generators)
     measurement.check(model.sample_shape)
     method = build_method(arguments.method or model.restoration or 'mmps')
-    sampler.setdefault('scheduler_kwargs', scheduler_for(method, model))
-    model.check_method(method.on(measurement), model.make_scheduler(sampler['scheduler_kwargs']))
-    wanted = labels_of_each(model, arguments.labels and arguments.labels.split(','), len(files))
+    scheduler = scheduler_config(arguments.scheduler) or scheduler_for(method, model)
+    model.check_method(method.on(measurement), model.make_scheduler(scheduler))
+    labels = labels_of_each(model, arguments.labels and arguments.labels.split(','), len(files))
     count = len(files) * arguments.draws
     each = torch.arange(count) // arguments.draws
 
@@ -125,13 +123,14 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
             model,
             folder,
             folder.missing(count),
-            seed=arguments.seed,
-            labels=[None] if wanted is None else [wanted[i] for i in each],
+            seeds=range(arguments.seed, arguments.seed + count),
+            labels=[labels[i] for i in each],
             rows=dict(measurement=measurement[each]),
             restoration=method,
             batch_size=arguments.batch_size,
-            classifier_scale=arguments.guidance_scale,
-            **sampler,
+            steps=arguments.steps,
+            scale=arguments.guidance_scale,
+            scheduler=scheduler,
         )
         samples, sheet = folder.finish(count, names_of_classes(model.num_classes))
     if known is None:
@@ -144,15 +143,6 @@ def image_files(image: str) -> list[Path]:
     """The files that are meant."""
     path = Path(image)
     return [path / file for file in list_images(path)] if path.is_dir() else [path]
-
-
-def as_tensor(pictures: Sequence[Image.Image], model: AblatedDiffusionModel) -> Tensor:
-    """Pictures as (N, C, H, W) in [-1, 1], grey or in colour as the model has them."""
-    mode: Any = 'L' if model.sample_shape[0] == 1 else 'RGB'
-    pixels = [as_pixels(picture, mode) for picture in pictures]
-    if len({image.shape for image in pixels}) > 1:
-        raise ValueError('the images differ in size; restore those of one size at a time')
-    return as_images(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2))
 
 
 def chosen_operator(arguments: argparse.Namespace, model: AblatedDiffusionModel) -> Operator:

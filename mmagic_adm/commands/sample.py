@@ -9,16 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from mmagic_adm.apis.class_names import names_of_classes
 from mmagic_adm.apis.models import changed_config, init_model, model_config
-from mmagic_adm.apis.sample_folder import SampleFolder, trajectory_pictures
+from mmagic_adm.apis.progress import image_bar
+from mmagic_adm.apis.sample_folder import SampleFolder
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
 from mmagic_adm.commands._arguments import (
     add_profile_argument,
     add_sampling_arguments,
-    chosen_sampler,
     chosen_weights,
     guidance_scale,
     sample_settings,
@@ -27,11 +25,9 @@ from mmagic_adm.commands._arguments import (
 from mmagic_adm.diffusion.randomness import check_seeds
 from mmagic_adm.engine.run_folder import made_from
 from mmagic_adm.files.alone import claimed
-from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.files.whole import check_free_space
 from mmagic_adm.models import AblatedDiffusionModel, AblatedUpsamplingModel
 from mmagic_adm.models.low_res import BaseSamples, fit_to, read_low_res
-from mmagic_adm.models.sampling import Step
 
 EXAMPLES = """\
   mmagic-adm sample adm-g_ddim25_digits-16x16 --labels 3,5,8 --num-samples 30
@@ -61,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='resize small images of another size than the model was trained on',
     )
-    parser.add_argument('--guidance-scale', type=guidance_scale, help="default: the config's")
+    parser.add_argument(
+        '--scale', type=guidance_scale, help="scale of the guidance (default: the config's)"
+    )
     add_profile_argument(parser, 'exact')
     parser.add_argument(
         '--trajectory',
@@ -73,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> Sequence[Path]:
     """Makes the samples that are missing from the folder; gives the .npz and the sheet."""
-    sampler, weights = chosen_sampler(arguments), chosen_weights(arguments)
+    weights = chosen_weights(arguments)
     config = changed_config(arguments.model, arguments.cfg_options, ('model', 'weights'))
     model = init_model(config, arguments.device, weights, arguments.profile)
     small = base_samples(model, arguments)
@@ -100,13 +98,14 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
             model,
             folder,
             folder.missing(count),
-            seed=arguments.seed,
+            seeds=range(arguments.seed, arguments.seed + count),
             labels=labels,
             rows=None if small is None else dict(low_res=small.images),
             batch_size=arguments.batch_size,
-            classifier_scale=arguments.guidance_scale,
-            return_trajectory=arguments.trajectory,
-            **sampler,
+            steps=arguments.steps,
+            scale=arguments.scale,
+            scheduler=arguments.scheduler,
+            trajectory=arguments.trajectory,
         )
         return folder.finish(count, names_of_classes(model.num_classes))
 
@@ -117,32 +116,15 @@ def make(
     """Makes samples, and writes each batch as it comes."""
     done = 0
     try:
-        with tqdm(desc='sampling', unit='step', disable=not missing) as bar:
-
-            def show(step: Step) -> None:
-                bar.total = len(missing) * step.total
-                bar.update(len(step.sample))
-
-            options.update(notice=bar.write, on_step=show)
-            for indices, result in sample_in_batches(model, missing, **options):
-                save(folder, indices, result)
+        with image_bar(len(missing), is_shown=bool(missing)) as bar:
+            for indices, made in sample_in_batches(model, missing, bar=bar, **options):
+                made.save_into(folder, indices)
                 done += len(indices)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f'stopped with {done} of {len(missing)} images made, which are in {folder.path}; the '
             'same command makes the rest'
         ) from None
-
-
-def save(folder: SampleFolder, indices: Any, result: dict[str, Any]) -> None:
-    """Writes the samples of a batch, and their trajectories if they were kept."""
-    labels = result['labels']
-    pictures = as_pictures(result['samples'])
-    for row, (index, picture) in enumerate(zip(indices, pictures, strict=True)):
-        if 'trajectory' in result:
-            folder.save_trajectory(index, *trajectory_pictures(result['trajectory'], row))
-        label = None if labels is None else int(labels[row])
-        folder.save(index, picture, result['seeds'][row], label)
 
 
 def base_samples(model: AblatedDiffusionModel, arguments: argparse.Namespace) -> BaseSamples | None:

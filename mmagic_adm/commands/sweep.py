@@ -10,15 +10,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from tqdm import tqdm
 
 from mmagic_adm.apis.models import changed_config, init_model, model_config
+from mmagic_adm.apis.progress import image_bar
 from mmagic_adm.apis.sample_folder import WAY_OUT
 from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
 from mmagic_adm.arguments import finite
 from mmagic_adm.commands._arguments import (
     add_sampling_arguments,
-    chosen_sampler,
     chosen_weights,
     config_part,
     sample_settings,
@@ -105,17 +104,20 @@ def measure(
     if getattr(model, 'guidance', None) is None:
         raise ValueError(f'{arguments.model} has neither classifier nor guidance to scale')
     evaluator = make_evaluator(has_labels=model.num_classes is not None, **comparison)
-    options = dict(
-        seed=arguments.seed,
-        labels=chosen_labels(arguments, model),
-        batch_size=arguments.batch_size,
-        **chosen_sampler(arguments),
-    )
+    count = arguments.num_samples
     try:
-        with tqdm(desc='sampling', unit='step') as bar:
+        with image_bar(len(scales) * count) as bar:
+            options: dict[str, Any] = dict(
+                seeds=range(arguments.seed, arguments.seed + count),
+                labels=chosen_labels(arguments, model),
+                batch_size=arguments.batch_size,
+                steps=arguments.steps,
+                scheduler=arguments.scheduler,
+                bar=bar,
+            )
             for scale in scales:
                 bar.set_postfix(scale=scale)
-                row = figures_at(scale, model, evaluator, arguments.num_samples, bar, **options)
+                row = figures_at(scale, model, evaluator, count, **options)
                 results.add(scale, row)
     except KeyboardInterrupt:
         kept = ', '.join(f'{scale:g}' for scale in sorted(results.rows)) or 'none'
@@ -165,7 +167,6 @@ def figures_at(
     model: AblatedDiffusionModel,
     evaluator: SampleEvaluator,
     count: int,
-    bar: tqdm,
     **options: Any,
 ) -> Row:
     """The figures of so many samples at one scale, and what a step of one sample costs."""
@@ -175,12 +176,11 @@ def figures_at(
     def watch(step: Any) -> None:
         nonlocal steps
         steps += len(step.sample)
-        bar.update(len(step.sample))
 
-    options.update(classifier_scale=scale, on_step=watch, notice=bar.write)
-    for indices, result in sample_in_batches(model, range(count), **options):
-        made = as_data_samples(result, dict(index=indices), None, 'rgb')
-        images = [sample.cpu() for sample in made]
+    options.update(scale=scale, on_step=watch)
+    for indices, made in sample_in_batches(model, range(count), **options):
+        samples = as_data_samples(made, dict(index=indices), None, 'rgb')
+        images = [sample.cpu() for sample in samples]
         seconds += time.perf_counter() - begin
         evaluator.process(images)
         begin = time.perf_counter()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmagic_adm.apis.models import model_config
+from mmagic_adm.apis.sampling import scheduler_config
+from mmagic_adm.apis.training import run_config
 from mmagic_adm.commands._arguments import (
     add_profile_argument,
     add_run_arguments,
     add_sampler_arguments,
-    chosen_sampler,
     claim_file,
-    run_config,
 )
 from mmagic_adm.engine import EvaluationRunner
 from mmagic_adm.files.whole import write_json, writing_into
@@ -67,7 +68,14 @@ def main(arguments: argparse.Namespace) -> Iterator[str]:
 
 def evaluation_config(arguments: argparse.Namespace) -> Config:
     """The config with what the command line changes."""
-    config = run_config(arguments, 'weights')
+    config = run_config(
+        arguments.config,
+        arguments.work_dir,
+        arguments.cfg_options,
+        arguments.launcher,
+        arguments.verbose,
+        'weights',
+    )
     if 'test_cfg' not in config:
         raise ValueError(f'{arguments.config} has no evaluation: test_dataloader, test_evaluator')
     if arguments.checkpoint:
@@ -76,7 +84,11 @@ def evaluation_config(arguments: argparse.Namespace) -> Config:
         config.model = model_config(config)
     if arguments.profile:
         config.model.profile = arguments.profile
-    sampler = chosen_sampler(arguments)
+    sampler: dict[str, Any] = {}
+    if arguments.steps is not None:
+        sampler['num_inference_steps'] = arguments.steps
+    if arguments.scheduler:
+        sampler['scheduler_kwargs'] = scheduler_config(arguments.scheduler)
     if (sampler or arguments.resume) and config.test_cfg.type != 'SamplingLoop':
         raise ValueError(
             '--scheduler, --steps and --resume are for the samples that a SamplingLoop makes and '

@@ -6,13 +6,10 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from mmagic_adm.commands._arguments import add_run_arguments, run_config
-from mmagic_adm.engine import checkpoint_to_resume, last_checkpoint
-from mmagic_adm.files.whole import writing_into
-from mmagic_adm.registry import RUNNERS
+from mmagic_adm.apis.training import train
+from mmagic_adm.commands._arguments import add_run_arguments
 
 EXAMPLES = """\
   mmagic-adm train adm_1xb32_digits-16x16
@@ -46,40 +43,15 @@ def main(arguments: argparse.Namespace) -> Iterator[Path]:
     """Runs the training loop; gives the last checkpoint."""
     if arguments.allow_reorder and not arguments.resume:
         raise argparse.ArgumentError(None, '--allow-reorder goes with --resume')
-    config = training_config(arguments)
-    take_up_training(config, arguments.resume)
-    # By its class: the registry would look where the scope of this process points, not the config.
-    runner = RUNNERS.get(config.runner_type)
-    with writing_into(Path(config.work_dir)):
-        runner.from_cfg(config).train()
-    last = last_checkpoint(config.work_dir)
+    last = train(
+        arguments.config,
+        arguments.work_dir,
+        resume=arguments.resume,
+        changes=arguments.cfg_options,
+        amp=arguments.amp,
+        allow_reorder=arguments.allow_reorder,
+        launcher=arguments.launcher,
+        verbose=arguments.verbose,
+    )
     if last and is_main_process():
         yield last
-
-
-def training_config(arguments: argparse.Namespace) -> Config:
-    """The config with what the command line changes."""
-    config = run_config(arguments, 'runner_type')
-    if 'train_cfg' not in config:
-        raise ValueError(f'{arguments.config} has no training: train_dataloader, train_cfg')
-    config.setdefault('runner_type', 'TrainingRunner')
-    if arguments.amp:
-        config.optim_wrapper.type = 'AmpOptimWrapper'
-        config.optim_wrapper.dtype = arguments.amp
-    if arguments.allow_reorder:
-        config.train_cfg.allow_reorder = True
-    return config
-
-
-def take_up_training(config: Config, resume: bool) -> None:
-    """Takes up the training that the work directory has; leaves it alone if not asked to."""
-    found = (checkpoint_to_resume if resume else last_checkpoint)(config.work_dir)
-    if found and not resume:
-        raise ValueError(
-            f'{config.work_dir} has a training that got to {found.name}: --resume goes on with '
-            'it, --work-dir starts another elsewhere'
-        )
-    if resume and not found:
-        raise ValueError(f'there is nothing to resume in {config.work_dir}: no checkpoint yet')
-    if resume:
-        config.resume, config.load_from = True, str(found)

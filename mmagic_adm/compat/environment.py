@@ -1,6 +1,7 @@
 """Keeps MMagic 1.2.0 importable on today's NumPy, and says what is missing where it is not."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -20,6 +21,9 @@ def prepare() -> None:
 
     Where a package of OpenMMLab's is not installed, its import says how to install all of them.
     """
+    # A thread that waits for another would spin, which on a busy core keeps the other waiting too.
+    # It counts where PyTorch, whose OpenMP reads it, is imported later.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     # MMagic's structures name this alias, which NumPy 2 dropped.
     if not hasattr(np, 'bool8'):
         np.bool8 = np.bool_  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from mmagic_adm.engine.runners import EvaluationRunner, FlexibleTrainingRunner, 
 from mmagic_adm.engine.sample_shards import SampleShards, Shard
 from mmagic_adm.engine.sampling_loop import SamplingLoop
 from mmagic_adm.engine.sharding import FullyShardedStrategy
-from mmagic_adm.engine.summaries import EvaluationSummary, SampleSheet
+from mmagic_adm.engine.summaries import EvaluationSummary, SampleSheet, TrainingProgress
 from mmagic_adm.engine.training_checkpoints import (
     StopOnNaN,
     TrainingState,
@@ -32,6 +32,7 @@ __all__ = [
     'Shard',
     'StopOnNaN',
     'TrainingLoop',
+    'TrainingProgress',
     'TrainingRunner',
     'TrainingState',
     'WholeCheckpoints',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import time
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from mmengine._strategy import BaseStrategy
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
@@ -18,7 +20,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from mmagic_adm.checkpoints.loading import use_safe_loader
 from mmagic_adm.engine.sharding import reshard, unshard
-from mmagic_adm.engine.summaries import EvaluationSummary
+from mmagic_adm.engine.summaries import EvaluationSummary, TrainingProgress
 from mmagic_adm.registry import RUNNERS
 
 # Processes meet when all samples are made. One may be a batch ahead by then, and a batch may take
@@ -26,8 +28,35 @@ from mmagic_adm.registry import RUNNERS
 PATIENCE = timedelta(days=1)
 
 
+# Lines of a report that is for the log file.
+LONG_REPORT = 12
+
+
+class BriefRunner(Runner):
+    """A runner that tells the terminal what a person waits for, and its log file all the rest.
+
+    With ``verbose=True`` in its config it tells both the same.
+    """
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Makes the logger."""
+        logger = super().build_logger(*args, **kwargs)
+        if not self.cfg.get('verbose', False):
+            for handler in logger.handlers:
+                if type(handler) is logging.StreamHandler:
+                    handler.addFilter(is_brief)
+        return logger
+
+
+def is_brief(record: logging.LogRecord) -> bool:
+    """Whether a record is a warning, or short, and not an iteration, which are too many."""
+    text = record.getMessage()
+    is_long = text.count('\n') >= LONG_REPORT or text.startswith('Iter(train)')
+    return record.levelno > logging.INFO or not is_long
+
+
 @RUNNERS.register_module()
-class TrainingRunner(Runner):
+class TrainingRunner(BriefRunner):
     """A runner that trains on GPUs, or on CPUs where there are none."""
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -41,6 +70,14 @@ class TrainingRunner(Runner):
         if self.distributed and not torch.cuda.is_available():
             return MMDistributedDataParallel(model, broadcast_buffers=False)
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def register_hooks(
+        self, default_hooks: dict | None = None, custom_hooks: list[Any] | None = None
+    ) -> None:
+        """Registers hooks: MMEngine's, the config's, and what says how far the training is."""
+        super().register_hooks(default_hooks, custom_hooks)
+        if not any(isinstance(hook, TrainingProgress) for hook in self.hooks):
+            self.register_hook(TrainingProgress())
 
 
 @RUNNERS.register_module()
@@ -127,7 +164,7 @@ class FlexibleTrainingRunner(FlexibleRunner):
             unshard(self.model)
 
 
-class EvaluationRunner(Runner):
+class EvaluationRunner(BriefRunner):
     """A runner whose processes sample side by side: on GPUs, or on CPUs where there are none."""
 
     def setup_env(self, env_cfg: dict) -> None:

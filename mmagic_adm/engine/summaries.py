@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import is_main_process, master_only
+from mmengine.device import get_device
+from mmengine.dist import get_world_size, is_main_process, master_only
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -64,6 +67,56 @@ def table(figures: dict[str, float]) -> str:
     """The figures in two columns."""
     width = max((len(name) for name in figures), default=0)
     return '\n'.join(f'{name:<{width}}  {value:>12.4f}' for name, value in figures.items())
+
+
+@HOOKS.register_module()
+class TrainingProgress(Hook):
+    """Says what a training will take, and how far it is, in images: soon, and then now and then.
+
+    Args:
+        first: Seconds until the first line.
+        interval: Seconds between the others.
+        smoothed: Iterations that the loss is a mean of.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, first: float = 5.0, interval: float = 30.0, smoothed: int = 100) -> None:
+        self.first, self.interval, self.smoothed = first, interval, smoothed
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """Says what is to be done."""
+        loader, loop = runner.train_dataloader, runner.train_loop
+        self.batch = loader.batch_size * get_world_size()
+        self.total = loop.max_iters * self.batch
+        self.begin, self.begun_at = time.monotonic(), runner.iter
+        self.due = self.begin + self.first
+        parameters = sum(each.numel() for each in runner.model.parameters() if each.requires_grad)
+        begun = f', from {runner.iter * self.batch:,} on' if runner.iter else ''
+        runner.logger.info(
+            f'Training {parameters / 1e6:.1f} million parameters on {get_device()}: {self.total:,} '
+            f'images in {loop.max_iters:,} iterations of {self.batch}{begun}. Checkpoints and the '
+            f'whole log are in {runner.work_dir}'
+        )
+
+    @master_only
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Says how far it is, if it is time."""
+        now = time.monotonic()
+        if now < self.due and not self.is_last_train_iter(runner):
+            return
+        self.due = now + self.interval
+        done, taken = runner.iter + 1, now - self.begin
+        left = taken / (done - self.begun_at) * (runner.max_iters - done)
+        loss = runner.message_hub.get_scalar('train/loss').mean(self.smoothed)
+        runner.logger.info(
+            f'{done * self.batch:,} of {self.total:,} images, '
+            f'{(done - self.begun_at) * self.batch / taken:.1f} a second, '
+            f'{timedelta(seconds=round(left))} left, loss {loss:.4f}'
+        )
 
 
 @HOOKS.register_module()

@@ -12,7 +12,7 @@ from mmagic_adm.guidance.base import (
     StochasticStep,
 )
 from mmagic_adm.guidance.classifier import ClassifierGuidance
-from mmagic_adm.guidance.classifier_free import ClassifierFreeGuidance
+from mmagic_adm.guidance.classifier_free import Autoguidance, ClassifierFreeGuidance
 from mmagic_adm.guidance.combination import SumGuidance
 from mmagic_adm.guidance.discriminator import DiscriminatorGuidance
 from mmagic_adm.guidance.off_the_shelf import OffTheShelfGuidance
@@ -21,10 +21,11 @@ from mmagic_adm.guidance.pixel_as_param import PixelAsParamGuidance
 from mmagic_adm.guidance.sample import SampleGuidance
 from mmagic_adm.guidance.score import ScoreGuidance
 from mmagic_adm.guidance.self_attention import SelfAttentionGuidance
-from mmagic_adm.guidance.source import Gradient, GradientSource, as_guide
+from mmagic_adm.guidance.source import Gradient, GradientSource, as_guide, named_guidance
 from mmagic_adm.guidance.torchvision_classifiers import TorchvisionClassifier
 
 __all__ = [
+    'Autoguidance',
     'Batch',
     'ClassifierFreeGuidance',
     'ClassifierGuidance',
@@ -48,4 +49,5 @@ __all__ = [
     'SumGuidance',
     'TorchvisionClassifier',
     'as_guide',
+    'named_guidance',
 ]

@@ -11,20 +11,21 @@ from mmagic_adm.codecs import Codec
 from mmagic_adm.guidance.base import Guidance
 from mmagic_adm.guidance.classifier import ClassifierGuidance
 from mmagic_adm.guidance.pixel_as_param import PixelAsParamGuidance
-from mmagic_adm.guidance.source import GradientSource, as_guidance
+from mmagic_adm.guidance.source import GradientSource, as_guidance, guidance_config
 from mmagic_adm.registry import MODELS
 
 
 def build_guidance(
-    guidance: dict | Guidance | None,
+    guidance: str | dict | Guidance | None,
     classifier: nn.Module | None = None,
     scale: float | None = None,
 ) -> Guidance | None:
     """The guidance that a model's config asks for.
 
     Args:
-        guidance: Config of a source or rule, or one already built. A ``ClassifierGuidance`` in it
-            that names no classifier, and a rule that names no source, take the model's classifier.
+        guidance: Short name or config of a source or rule, or one already built. A
+            ``ClassifierGuidance`` in it that names no classifier, and a rule that names no source,
+            take the model's classifier.
         classifier: The model's own noise-aware classifier. Alone, it guides by itself.
         scale: Scale of that classifier's guidance where the config gives none; None is 1.
 
@@ -34,6 +35,8 @@ def build_guidance(
     own_scale = 1.0 if scale is None else scale
     if guidance is None:
         return None if classifier is None else ClassifierGuidance(classifier, own_scale)
+    if isinstance(guidance, str):
+        guidance = guidance_config(guidance)
     kind = guidance.get('type') if isinstance(guidance, dict) else type(guidance).__name__
     if classifier is None and scale is not None:
         raise ValueError(
@@ -84,6 +87,7 @@ def _completed(node: Any, classifier: nn.Module | None, scale: float) -> Any:
     if not isinstance(node, dict):
         return copy.copy(node)
     filled = {key: _completed(value, classifier, scale) for key, value in node.items()}
+    filled = guidance_config(filled)
     kind = filled.get('type')
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
     if kind is PixelAsParamGuidance and 'source' not in filled:

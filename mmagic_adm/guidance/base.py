@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -181,9 +181,13 @@ class Guidance(nn.Module):
 
     Attributes:
         forms: Where it acts.
+        short_name: What it is called for short, as a model's config may call it.
+        usual: Arguments that go with that name, where others than the class's own are usual.
     """
 
     forms: frozenset[Form] = frozenset()
+    short_name: ClassVar[str] = ''
+    usual: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, scale: float = 1.0, **pace: Any) -> None:
         super().__init__()

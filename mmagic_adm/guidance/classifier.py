@@ -75,6 +75,8 @@ class ClassifierGuidance(ClassifierSource):
         **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
     """
 
+    short_name = 'classifier'
+
     def score(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         """Log p(y | x_t) of each sample."""
         return log_probability(self.classifier(x, t), self.known(labels))

@@ -38,6 +38,7 @@ class ClassifierFreeGuidance(Guidance):
         **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
     """
 
+    short_name = 'cfg'
     forms = frozenset({Form.DENOISER})
 
     def __init__(
@@ -97,6 +98,29 @@ class ClassifierFreeGuidance(Guidance):
                     f'the other network of ClassifierFreeGuidance has {quality}={theirs}, and the '
                     f'{name} that it guides has {ours}'
                 )
+
+
+@MODELS.register_module()
+class Autoguidance(ClassifierFreeGuidance):
+    """Guidance away from a worse network (Karras et al. 2024): ClassifierFreeGuidance with one.
+
+    Args:
+        other: The worse network; see :class:`ClassifierFreeGuidance`, as for the others.
+        scale: Likewise.
+        weights: Likewise.
+        **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
+    """
+
+    short_name = 'autoguidance'
+
+    def __init__(
+        self,
+        other: dict | nn.Module,
+        scale: float = 1.0,
+        weights: str | FilePath | None = None,
+        **pace: Any,
+    ) -> None:
+        super().__init__(scale, other, weights, **pace)
 
 
 class _LedAway(LedAway):

@@ -44,6 +44,8 @@ class SumGuidance(Guidance):
             :class:`~mmagic_adm.guidance.pace.Pace`.
     """
 
+    short_name = 'sum'
+
     def __init__(
         self,
         sources: Sequence[dict | Guidance | Gradient],

@@ -32,6 +32,8 @@ class DiscriminatorGuidance(ClassifierSource):
         **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
     """
 
+    short_name = 'discriminator'
+
     def __init__(
         self, discriminator: Any, scale: float = 1.0, weights: str | None = None, **pace: Any
     ) -> None:

@@ -47,6 +47,14 @@ class OffTheShelfGuidance(ClassifierSource):
         **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
     """
 
+    short_name = 'off-the-shelf'
+    # As published for ImageNet.
+    usual = dict(
+        classifier='resnet101',
+        softplus_beta=3.0,
+        margin_temperature_discount=0.5,
+        gamma_factor=0.3,
+    )
     looks_at = 'pred_x0'
 
     def __init__(

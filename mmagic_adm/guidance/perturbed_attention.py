@@ -30,6 +30,7 @@ class PerturbedAttentionGuidance(Guidance):
         **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
     """
 
+    short_name = 'pag'
     forms = frozenset({Form.DENOISER})
 
     def __init__(

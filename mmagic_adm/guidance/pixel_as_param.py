@@ -77,6 +77,8 @@ class PixelAsParamGuidance(Guidance):
             :class:`~mmagic_adm.guidance.pace.Pace`.
     """
 
+    short_name = 'pixels'
+    usual = dict(variant='clsden_clsdiv')
     forms = frozenset({Form.STEP})
 
     def __init__(

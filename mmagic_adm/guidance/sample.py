@@ -34,6 +34,7 @@ class SampleGuidance(Guidance):
         add_factor: How much is added in the middle of the steps, in units of the first push.
     """
 
+    short_name = 'sample'
     forms = frozenset({Form.SAMPLE})
 
     def __init__(

@@ -45,6 +45,8 @@ class ScoreGuidance(GradientSource):
         **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
     """
 
+    short_name = 'score'
+
     def __init__(
         self,
         score: str | dict | nn.Module | Score,

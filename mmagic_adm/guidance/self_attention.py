@@ -40,6 +40,7 @@ class SelfAttentionGuidance(Guidance):
         **pace: When it acts; see :class:`~mmagic_adm.guidance.pace.Pace`.
     """
 
+    short_name = 'sag'
     forms = frozenset({Form.DENOISER})
 
     def __init__(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -152,18 +153,73 @@ class GivenGradient(Source):
         return gradient.to(x_t.dtype)
 
 
-def as_guidance(part: dict | Guidance | Gradient) -> Guidance:
-    """Guidance from its config, or from a function that gives a gradient."""
-    built = MODELS.build({'_scope_': SCOPE, **part}) if isinstance(part, dict) else part
+def named_guidance() -> dict[str, type[Guidance]]:
+    """The guidance that there is, by its short names."""
+    MODELS.import_from_location()
+    kinds = [kind for kind in MODELS.module_dict.values() if isinstance(kind, type)]
+    # A class that derives from another has a name of its own, or none.
+    return {
+        vars(kind)['short_name']: kind
+        for kind in kinds
+        if issubclass(kind, Guidance) and vars(kind).get('short_name')
+    }
+
+
+def guidance_config(spec: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A config of guidance, whose short name may be all that is given, or its ``type``.
+
+    Raises:
+        ValueError: No guidance is called so; the message has the names.
+    """
+    config: dict[str, Any] = dict(type=spec) if isinstance(spec, str) else dict(spec)
+    kind = named_guidance().get(config.get('type', ''))
+    if kind is not None:
+        return {**kind.usual, **config, 'type': kind.__name__}
+    if isinstance(spec, str) and spec not in MODELS:
+        raise ValueError(
+            f'no guidance is called {spec!r}; there are {", ".join(sorted(named_guidance()))}, or '
+            'give its config: dict(type=..., ...)'
+        )
+    return config
+
+
+def as_guidance(part: str | dict | Guidance | Gradient) -> Guidance:
+    """Guidance from its name or config, or from a function that gives a gradient."""
+    built: Any = part
+    if isinstance(part, (str, dict)):
+        config = {'_scope_': SCOPE, **guidance_config(part)}
+        _check_complete(config)
+        built = MODELS.build(config)
     if isinstance(built, Guidance):
         return built
     if isinstance(built, nn.Module) or not callable(built):
         what = repr(part) if built is part else type(built).__name__
         raise ValueError(
-            "guidance is a config such as dict(type='ClassifierFreeGuidance'), what is built of "
-            f'one, or a function (x_t, t, pred_x0) -> gradient; not {what}'
+            "guidance is a name such as 'cfg', a config such as dict(type='cfg', scale=2), what is "
+            f'built of one, or a function (x_t, t, pred_x0) -> gradient; not {what}'
         )
     return GivenGradient(built)
+
+
+def _check_complete(config: Mapping[str, Any]) -> None:
+    """Refuses a config of guidance that lacks what it cannot do without."""
+    kind = config['type']
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not (isinstance(kind, type) and issubclass(kind, Guidance)):
+        return
+    lacking = [
+        name
+        for name, argument in inspect.signature(kind).parameters.items()
+        if name not in config
+        and argument.default is argument.empty
+        and argument.kind is not argument.VAR_KEYWORD
+    ]
+    if lacking:
+        given = ', '.join(f'{name}=...' for name in lacking)
+        raise ValueError(
+            f'{kind.__name__} needs {" and ".join(lacking)}: guidance=dict(type='
+            f'{(kind.short_name or kind.__name__)!r}, {given})'
+        )
 
 
 def as_guide(guidance: Guide | Gradient | None, path: Path, device: torch.device) -> Guide | None:

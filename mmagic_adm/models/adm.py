@@ -80,7 +80,8 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         diffusion_scheduler: Config of the scheduler, or the scheduler.
         classifier: Config of a noise-aware classifier to guide with, or the classifier.
         classifier_scale: Scale of its guidance; None is 1.
-        guidance: Config of another guidance, which may use the classifier too.
+        guidance: Short name or config of another guidance, which may use the classifier too:
+            'cfg', 'pag', ``dict(type='cfg', scale=2.0)``.
         restoration: Config of the method by which ``infer`` restores what it is given a
             measurement of, or the method.
         num_inference_steps: Steps that ``infer`` takes where it is not told: a number, or a spec
@@ -112,7 +113,7 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         diffusion_scheduler: dict | Any,
         classifier: dict | nn.Module | None = None,
         classifier_scale: float | None = None,
-        guidance: dict | Guidance | None = None,
+        guidance: str | dict | Guidance | None = None,
         restoration: MethodSpec | None = None,
         num_inference_steps: int | str | None = None,
         redraw_labels: bool = False,
@@ -195,6 +196,20 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         if self.unet.num_classes is not None or self.guidance is None:
             return self.unet.num_classes
         return self.guidance.num_classes
+
+    def __repr__(self) -> str:
+        shape = 'x'.join(map(str, self.sample_shape))
+        classes = f', {self.num_classes} classes' if self.num_classes else ''
+        parameters = sum(each.numel() for each in self.unet.parameters()) / 1e6
+        steps = self.num_inference_steps or 'all'
+        guided = self.guidance and f'{type(self.guidance).__name__}, scale {self.guidance.scale:g}'
+        return (
+            f'{type(self).__name__}: {shape} images{classes}\n'
+            f'  network: {type(self.unet).__name__}, {parameters:.1f} million parameters, on '
+            f'{self.device}\n'
+            f'  samples by: {type(self.diffusion_scheduler).__name__}, {steps} steps\n'
+            f'  guided by: {guided or "nothing"}'
+        )
 
     def train(self, mode: bool = True) -> AblatedDiffusionModel:
         """Puts the network in training mode; the classifier stays as it is."""
@@ -412,8 +427,8 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
             return self.guidance.bind(path, batch.labels, scale, self.device)
         if scale is not None and as_scales(scale).any():
             raise ValueError(
-                f'classifier_scale is {scale}, but this model has neither classifier nor '
-                'guidance; give one in its config, or a scale of 0'
+                f'a guidance scale of {scale} was given, but this model has neither classifier nor '
+                "guidance; give one, such as guidance='cfg', or a scale of 0"
             )
         return None
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmagic_adm.arguments import whole
-from mmagic_adm.diffusion.randomness import MAX_SEED
+from mmagic_adm.diffusion.randomness import MAX_SEED, check_seeds
 
 Seeds = int | Sequence[int] | Tensor | None
 Labels = int | Sequence[int | None] | Tensor | None
@@ -86,13 +86,18 @@ def resolve_seeds(seeds: Seeds, count: int) -> list[int]:
         seeds = int(torch.randint(2**31, ()))
     given: Any = seeds.tolist() if isinstance(seeds, (Tensor, np.ndarray)) else seeds
     if not isinstance(given, Sequence) or isinstance(given, str):
-        given = [whole(given, A_SEED, 0) + i for i in range(count)]
+        first = _seed(given)
+        check_seeds(first, count)
+        return list(range(first, first + count))
     if len(given) != count:
         raise ValueError(f'{len(given)} seeds were given for {count} samples; give one each')
-    for seed in given:
-        if whole(seed, A_SEED, 0) > MAX_SEED:
-            raise ValueError(f'{A_SEED}, not {seed}')
-    return [int(seed) for seed in given]
+    return [_seed(seed) for seed in given]
+
+
+def _seed(value: Any) -> int:
+    if whole(value, A_SEED, 0) > MAX_SEED:
+        raise ValueError(f'{A_SEED}, not {value}')
+    return int(value)
 
 
 def check_labels(labels: Labels, num_classes: int) -> Labels:

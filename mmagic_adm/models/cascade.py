@@ -25,6 +25,12 @@ from mmagic_adm.registry import MODELS, SCOPE
 # An odd number near 2**32 divided by the golden ratio spreads the seeds of many stages evenly.
 SEED_STRIDE = 0x9E3779B9
 
+IN_WORDS = dict(
+    num_inference_steps='numbers of steps',
+    classifier_scale='guidance scales',
+    scheduler_kwargs='schedulers',
+)
+
 
 @MODELS.register_module()
 class CascadedDiffusionModel(SavedModel, BaseModel):
@@ -83,6 +89,10 @@ class CascadedDiffusionModel(SavedModel, BaseModel):
     def rgb2bgr(self) -> bool:
         """Whether samples come out in BGR."""
         return self.stages[-1].rgb2bgr
+
+    def __repr__(self) -> str:
+        stages = '\n'.join(map(repr, self.stages)).replace('\n', '\n  ')
+        return f'{type(self).__name__} of {len(self.stages)} stages:\n  {stages}'
 
     def infer(
         self,
@@ -167,7 +177,7 @@ class CascadedDiffusionModel(SavedModel, BaseModel):
                 value = [value] * count
             if len(value) != count:
                 raise ValueError(
-                    f'{name} has {len(value)} entries; this cascade has {count} stages'
+                    f'{len(value)} {IN_WORDS[name]} were given; this cascade has {count} stages'
                 )
             for own, entry in zip(per_stage, value, strict=True):
                 own[name] = entry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -93,7 +93,7 @@ def infer_arguments(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_data_samples(
-    result: dict[str, Any],
+    result: Mapping[str, Any],
     inputs: dict[str, Any],
     data_samples: DataSamples | None,
     channel_order: str,

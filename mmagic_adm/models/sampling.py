@@ -25,11 +25,12 @@ def checked_noise(noise: Tensor, shape: Sequence[int]) -> Tensor:
     """Noise of this shape, (N, C, H, W), which one row may stand for; refuses what is none."""
     if tuple(noise.shape[1:]) != tuple(shape[1:]) or len(noise) not in (1, shape[0]):
         raise ValueError(
-            f'init_image has shape {(*noise.shape,)}, this model starts from {(*shape,)}'
+            f'the noise to start from has shape {(*noise.shape,)}, this model starts from '
+            f'{(*shape,)}'
         )
     if not noise.is_floating_point() or noise.abs().max() > IMPLAUSIBLE_NOISE:
         raise ValueError(
-            'init_image is the noise x_T, of mean 0 and variance 1; this one is '
+            'the noise to start from, x_T, has mean 0 and variance 1; this one is '
             f'{noise.dtype} with values from {noise.min()} to {noise.max()}'
         )
     return noise.float().expand(*shape)
@@ -39,7 +40,10 @@ def checked_images(images: Tensor, shape: Sequence[int]) -> Tensor:
     """Images of this shape, (C, H, W), in [-1, 1]; refuses others."""
     if images.ndim != 4 or tuple(images.shape[1:]) != tuple(shape):
         listed = ', '.join(map(str, ('N', *shape)))
-        raise ValueError(f'images have shape {(*images.shape,)}; the model wants ({listed})')
+        raise ValueError(
+            f'images have shape {(*images.shape,)}; the model wants ({listed}). PIL crops and '
+            f'resizes a picture by ImageOps.fit(picture, {(*shape[:0:-1],)})'
+        )
     if images.abs().max() > 1.001:
         raise ValueError(
             f'images have values from {images.min():g} to {images.max():g}; they should be in '
@@ -79,7 +83,7 @@ class Trajectory:
     """Keeps every ``every``-th step of the reverse process, and the last, decoded, on the CPU."""
 
     def __init__(self, every: int) -> None:
-        self.every = whole(every, 'return_trajectory=k keeps every k-th step, k from 1 on')
+        self.every = whole(every, 'a trajectory keeps every k-th step, k from 1 on')
         self.steps: list[Step] = []
 
     def __call__(self, step: Step) -> None:

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 import torchvision.transforms.functional as TF
 from torch import Tensor
 
+from mmagic_adm.files.given_images import GivenImages
 from mmagic_adm.models.adm import AblatedDiffusionModel
 from mmagic_adm.models.batch import Labels
-from mmagic_adm.models.low_res import LowRes, fit_to, read_low_res
+from mmagic_adm.models.low_res import fit_to, read_low_res
 from mmagic_adm.models.runner_data import DataSamples
 from mmagic_adm.networks import ADMSuperResolutionUNet
 from mmagic_adm.registry import MODELS
@@ -42,7 +43,7 @@ class AblatedUpsamplingModel(AblatedDiffusionModel):
     @torch.no_grad()
     def infer(  # type: ignore[override]
         self,
-        low_res: LowRes,
+        low_res: GivenImages,
         labels: Labels = None,
         resize_low_res: bool = False,
         **kwargs: Any,

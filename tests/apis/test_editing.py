@@ -67,36 +67,37 @@ def images():
 
 def test_encoding_and_decoding_returns_to_the_image(model, images):
     result = reconstruct(model, images, labels=[3, 7], steps=100)
-    assert result.images.shape == images.shape
-    assert result.noise.shape == images.shape
-    assert result.error.max() < 0.05
-    direct = (result.images - images).square().mean(dim=(1, 2, 3)).sqrt()
-    torch.testing.assert_close(result.error, direct)
+    assert result.tensor.shape == images.shape
+    assert result['noise'].shape == images.shape
+    assert result['error'].max() < 0.05
+    direct = (result.tensor - images).square().mean(dim=(1, 2, 3)).sqrt()
+    torch.testing.assert_close(result['error'], direct)
 
 
 def test_more_steps_reconstruct_better(model, images):
-    errors = [reconstruct(model, images, [3, 7], steps=n).error.mean() for n in (10, 100)]
+    errors = [reconstruct(model, images, [3, 7], steps=n)['error'].mean() for n in (10, 100)]
     assert errors[1] < errors[0] / 2
 
 
 def test_the_ends_of_a_row_are_the_images_it_lies_between(model, images):
-    row = interpolate_images(model, *images, count=5, labels=3, steps=100)
+    row = interpolate_images(model, *images, count=5, labels=3, steps=100).tensor
     assert row.shape == (5, 3, 8, 8)
-    back = reconstruct(model, images, labels=3, steps=100).images
+    back = reconstruct(model, images, labels=3, steps=100).tensor
     torch.testing.assert_close(row[[0, -1]], back, atol=1e-4, rtol=1e-4)
     assert (row[2] - row[0]).abs().max() > 1e-3
 
 
 def test_the_ends_of_a_row_of_seeds_are_their_samples(model):
-    row = interpolate_seeds(model, 11, 12, count=4, labels=3)
+    row = interpolate_seeds(model, 11, 12, count=4, labels=3).tensor
     ends = model.infer(seeds=[11, 12], labels=3)['samples']
     torch.testing.assert_close(row[[0, -1]], ends, atol=1e-4, rtol=1e-4)
 
 
 def test_without_a_label_a_row_has_the_class_that_its_first_seed_draws(model):
     drawn = model.infer(seeds=[11])['labels'].item()
-    row = interpolate_seeds(model, 11, 12, count=3)
-    torch.testing.assert_close(row, interpolate_seeds(model, 11, 12, count=3, labels=drawn))
+    row = interpolate_seeds(model, 11, 12, count=3).tensor
+    again = interpolate_seeds(model, 11, 12, count=3, labels=drawn).tensor
+    torch.testing.assert_close(row, again)
 
 
 def test_noise_between_two_noises_has_the_length_of_noise(model, images):
@@ -121,14 +122,14 @@ SCHEDULERS = {
 class TestVariation:
     def test_a_little_strength_changes_a_little(self, model, images):
         def change(strength):
-            varied = vary(model, images, strength, labels=[3, 7], seeds=0, steps=20)
+            varied = vary(model, images, strength, labels=[3, 7], seed=0, steps=20).tensor
             return (varied - images).abs().mean()
 
         assert change(0.1) < change(0.5) < change(1.0)
 
     def test_it_starts_from_the_image_noised_by_its_own_seed(self, model, images):
-        both = vary(model, images, 0.5, labels=[3, 7], seeds=[4, 5], steps=10)
-        one = vary(model, images[1:], 0.5, labels=7, seeds=[5], steps=10)
+        both = vary(model, images, 0.5, labels=[3, 7], seeds=[4, 5], steps=10).tensor
+        one = vary(model, images[1:], 0.5, labels=7, seeds=[5], steps=10).tensor
         torch.testing.assert_close(both[1:], one, atol=1e-5, rtol=1e-4)
 
     @pytest.mark.parametrize('strength', [0.3, 0.8, 1.0])
@@ -151,7 +152,8 @@ class TestVariation:
 
         monkeypatch.setattr(model, 'denoiser', watched)
         grey = torch.zeros(64, 3, 8, 8)
-        vary(model, grey, strength, labels=3, seeds=0, steps=20, scheduler_kwargs=changes)
+        options = dict(seed=0, steps=20, scheduler=changes, batch_size=64)
+        vary(model, grey, strength, labels=3, **options)
         x_t, level = asked[0]
         assert x_t.std().item() == pytest.approx(level.noise, rel=0.02)
         scheduler = model.make_scheduler(changes)
@@ -163,8 +165,8 @@ class TestVariation:
     @pytest.mark.parametrize('name', ['edm', 'DPMSolverMultistep', 'HeunDiscrete'])
     def test_what_comes_out_is_like_the_data(self, model, name):
         data = (-0.15 + 0.2 * torch.randn(64, 3, 8, 8)).clamp(-1, 1)
-        settings = dict(seeds=0, steps=40, scheduler_kwargs=SCHEDULERS[name])
-        varied = vary(model, data, 0.5, labels=3, **settings)
+        settings = dict(seed=0, steps=40, scheduler=SCHEDULERS[name], batch_size=64)
+        varied = vary(model, data, 0.5, labels=3, **settings).tensor
         assert varied.mean().item() == pytest.approx(-0.15, abs=0.02)
         assert varied.std().item() == pytest.approx(0.2, abs=0.025)
 
@@ -197,4 +199,4 @@ class TestBadInput:
 
     def test_an_unconditional_model_has_no_labels(self, images):
         model = build_model(unet=dict(num_classes=None))
-        assert decode(model, encode(model, images, steps=2), steps=2).shape == images.shape
+        assert decode(model, encode(model, images, steps=2), steps=2).tensor.shape == images.shape

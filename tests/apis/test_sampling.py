@@ -58,12 +58,11 @@ class TestMemory:
         monkeypatch.setattr(type(model), 'infer', limited)
         return sizes
 
-    def test_a_batch_that_does_not_fit_is_halved_with_a_word(self, model, small_memory):
-        said = []
-        batches = list(sample_in_batches(model, range(6), seed=0, batch_size=6, notice=said.append))
+    def test_a_batch_that_does_not_fit_is_halved_with_a_word(self, model, small_memory, capsys):
+        batches = list(sample_in_batches(model, range(6), seeds=range(6), batch_size=6))
         assert small_memory == [6, 3, 1, 1, 1, 1, 1, 1]
         assert [i for indices, _ in batches for i in indices] == list(range(6))
-        assert said == [
+        assert capsys.readouterr().out.splitlines() == [
             'A batch of 6 does not fit into memory; going on with 3',
             'A batch of 3 does not fit into memory; going on with 1',
         ]
@@ -74,7 +73,7 @@ class TestMemory:
 
         monkeypatch.setattr(type(model), 'infer', fails)
         with pytest.raises(RuntimeError, match='allocate memory'):
-            list(sample_in_batches(model, range(3), seed=0, batch_size=2))
+            list(sample_in_batches(model, range(3), seeds=range(3), batch_size=2))
 
     def test_other_errors_are_not_retried(self, model, monkeypatch):
         def fails(self, **kwargs):
@@ -82,7 +81,7 @@ class TestMemory:
 
         monkeypatch.setattr(type(model), 'infer', fails)
         with pytest.raises(RuntimeError, match='something else'):
-            list(sample_in_batches(model, range(4), seed=0))
+            list(sample_in_batches(model, range(4), seeds=range(4)))
 
 
 def test_schedulers_have_short_names():

@@ -211,8 +211,8 @@ class TestBadInput:
         [
             (['--checkpoint', ''], 'checkpoint is empty: say which, or leave it out'),
             (['--labels', ''], 'labels is empty: say which, or leave it out'),
-            (['--guidance-scale', 'inf'], "a guidance scale is a finite number, not 'inf'"),
-            (['--guidance-scale', 'nan'], "a guidance scale is a finite number, not 'nan'"),
+            (['--scale', 'inf'], "a guidance scale is a finite number, not 'inf'"),
+            (['--scale', 'nan'], "a guidance scale is a finite number, not 'nan'"),
             (['--num-samples', 'many'], "invalid int value: 'many'"),
         ],
     )

@@ -43,7 +43,7 @@ def trained(tmp_path_factory):
 def test_a_training_that_is_there_is_not_written_over(trained):
     config, work_dir = trained
     message = fail('train', config, '--work-dir', work_dir)
-    assert 'has a training that got to iter_2.pth: --resume goes on' in message
+    assert 'has a training that got to iter_2.pth: resume it (--resume)' in message
 
 
 def test_resume_goes_on_to_the_end(trained):

@@ -3,7 +3,13 @@
 import pytest
 from torch import nn
 
-from mmagic_adm.guidance import ClassifierGuidance, PixelAsParamGuidance, SumGuidance
+from mmagic_adm.guidance import (
+    ClassifierFreeGuidance,
+    ClassifierGuidance,
+    PixelAsParamGuidance,
+    SumGuidance,
+    named_guidance,
+)
 from mmagic_adm.guidance.assembly import build_guidance
 from tests.tiny import CLASSIFIER
 
@@ -60,3 +66,33 @@ def test_what_is_built_already_is_taken():
 def test_a_classifier_that_nobody_has(kind):
     with pytest.raises(ValueError, match='takes the classifier of the model, and the model has'):
         build_guidance(dict(type=kind))
+
+
+class TestNames:
+    def test_every_guidance_says_its_own(self):
+        assert set(named_guidance()) >= {
+            *('cfg', 'classifier', 'autoguidance', 'off-the-shelf', 'pixels', 'sag', 'pag'),
+            *('discriminator', 'score', 'sample', 'sum'),
+        }
+
+    def test_a_name_stands_for_a_config_or_its_type(self):
+        assert type(build_guidance('cfg')) is ClassifierFreeGuidance
+        assert build_guidance(dict(type='cfg', scale=3.0)).scale == 3.0
+        assert build_guidance('classifier', MODELS_OWN, 2.0).scale == 2.0
+        pixels = build_guidance('pixels', MODELS_OWN, 2.0)
+        assert pixels.variant == 'clsden_clsdiv'  # what is usual
+        assert pixels.source.classifier is MODELS_OWN
+        worse = build_guidance(dict(type='autoguidance', other=nn.Identity()))
+        assert isinstance(worse.other, nn.Identity)
+
+    @pytest.mark.parametrize(
+        ('guidance', 'message'),
+        [
+            ('cgf', r"no guidance is called 'cgf'; there are autoguidance, cfg, .*or give its"),
+            ('autoguidance', r"needs other: guidance=dict\(type='autoguidance', other=\.\.\.\)"),
+            (dict(type='sample'), r"needs source: guidance=dict\(type='sample', source"),
+        ],
+    )
+    def test_what_is_none_is_refused_with_a_word(self, guidance, message):
+        with pytest.raises(ValueError, match=message):
+            build_guidance(guidance)

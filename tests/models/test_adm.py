@@ -264,6 +264,15 @@ def test_rgb2bgr_swaps_the_channels():
     torch.testing.assert_close(bgr, rgb[:, [2, 1, 0]])
 
 
+def test_it_says_in_a_few_lines_what_it_is():
+    said = repr(build_model(classifier=CLASSIFIER, classifier_scale=2.0)).splitlines()
+    assert said[0] == 'AblatedDiffusionModel: 3x8x8 images, 10 classes'
+    assert 'ADMUNet' in said[1]
+    assert 'DDIMScheduler, 4 steps' in said[2]
+    assert said[3] == '  guided by: ClassifierGuidance, scale 2'
+    assert repr(build_model()).endswith('guided by: nothing')
+
+
 def test_a_progress_bar_is_shown_on_request(capsys):
     model = build_model()
     model.infer(seeds=[1])
@@ -327,7 +336,7 @@ class TestBadInput:
             (dict(labels=[]), r'labels is empty'),
             (dict(batch_size=0), r'batch_size .* not 0'),
             (dict(seeds=-1), r'a seed .* not -1'),
-            (dict(classifier_scale=1.0), r'classifier_scale is 1.0, .* neither'),
+            (dict(classifier_scale=1.0), r'guidance scale of 1.0 was given, .* neither'),
             (dict(init_image=torch.zeros(2, 3, 4, 4)), r'shape \(2, 3, 4, 4\), .* \(2, 3, 8, 8\)'),
             (dict(init_image=torch.full((1, 3, 8, 8), 255.0)), r'to 255'),
             (dict(init_image=torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), r'uint8'),

@@ -155,7 +155,7 @@ class TestBadInput:
             CascadedDiffusionModel(model_config(), [])
 
     def test_settings_for_another_number_of_stages(self, cascade):
-        with pytest.raises(ValueError, match=r'num_inference_steps has 3 entries; .* 2 stages'):
+        with pytest.raises(ValueError, match=r'3 numbers of steps were given; .* 2 stages'):
             cascade.infer(num_inference_steps=[1, 2, 3])
 
     def test_a_base_model_in_an_upsamplers_place(self):

@@ -107,7 +107,7 @@ class TestBadInput:
             (torch.zeros(2, 3, 5, 5), r'5x5 pixels; this model enlarges 4x4.*--resize-low-res'),
             (torch.full((2, 3, 4, 4), 255.0), r'float values from 255 to 255'),
             (torch.full((2, 3, 4, 4), 300), r'values from 300 to 300; .* \[0, 255\]'),
-            (torch.zeros(3, 4, 4), r'shape \(3, 4, 4\)'),
+            (torch.zeros(4), r'shape \(4,\)'),
             ([], 'empty list'),
             ('nowhere', 'no file or folder nowhere'),
         ],

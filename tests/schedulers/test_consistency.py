@@ -189,7 +189,7 @@ def test_sample_i_is_sample_i_with_noise_between_the_steps(model):
 
 def test_images_are_varied_and_not_led_back_to_their_noise(model):
     images = torch.zeros(1, 3, 8, 8)
-    assert vary(model, images, strength=0.5, labels=1, steps=4).shape == images.shape
+    assert vary(model, images, strength=0.5, labels=1, steps=4).tensor.shape == images.shape
     with pytest.raises(ValueError, match='from none to its noise: take the model'):
         encode(model, images, labels=1)
     loop = SimpleNamespace(runner=SimpleNamespace(model=model))

@@ -14,9 +14,9 @@ from mmagic_adm.apis.demo.background import Report, StoppedError
 from mmagic_adm.apis.demo.confidence import confidences
 from mmagic_adm.apis.demo.order import Order
 from mmagic_adm.apis.demo.shelf import Shelf
-from mmagic_adm.apis.sampling import sample_in_batches, scheduler_config
+from mmagic_adm.apis.samples import Samples
+from mmagic_adm.apis.sampling import sample_in_batches
 from mmagic_adm.codecs import PixelCodec
-from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.models.sampling import Step
 
 # As `sample` and mmagic-adm sample have it, so that they give the same to the last bit.
@@ -150,26 +150,25 @@ class _Maker:
             batches = sample_in_batches(
                 self.model,
                 range(order.count),
-                seed=order.seed,
+                seeds=range(order.seed, order.seed + order.count),
                 labels=order.labels or (None,),
                 batch_size=BATCH_SIZE,
-                num_inference_steps=order.steps,
-                classifier_scale=scale,
-                scheduler_kwargs=scheduler_config(order.scheduler_to_give),
-                return_trajectory=every,
+                steps=order.steps,
+                scale=scale,
+                scheduler=order.scheduler_to_give,
+                trajectory=every,
                 on_step=self._tell,
             )
-            for _, result in batches:
-                self._keep(result, scale)
+            for _, part in batches:
+                self._keep(part, scale)
                 self.shelf.pass_on()
 
-    def _keep(self, result: dict[str, Any], scale: float | None) -> None:
-        samples, labels = result['samples'], result['labels']
-        sure = confidences(*self.judges, samples, labels)
-        numbers = [None] * len(samples) if labels is None else labels.tolist()
-        rows = zip(as_pictures(samples), result['seeds'], numbers, sure, strict=True)
+    def _keep(self, made: Samples, scale: float | None) -> None:
+        sure = confidences(*self.judges, made.tensor, made.labels)
+        numbers = [None] * len(sure) if made.labels is None else made.labels.tolist()
+        rows = zip(made.images, made.seeds, numbers, sure, strict=True)
         self.done += [Sampled(*row, scale) for row in rows]
-        self.trajectory = self.trajectory or result.get('trajectory')
+        self.trajectory = self.trajectory or made.trajectory
 
     def _tell(self, step: Step) -> None:
         taken = step.index + 1

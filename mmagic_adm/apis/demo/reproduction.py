@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmagic_adm.apis.demo.order import Order
-from mmagic_adm.apis.sampling import scheduler_config
 
 PYTHON_WIDTH = 64
 SHELL_WIDTH = 84
@@ -29,32 +28,25 @@ def as_python(
         every: Every so many steps were kept as a trajectory.
 
     Returns:
-        A script that leaves them in ``samples``; those of a sweep in ``sweep``, by their scales;
-        and the steps in ``trajectory``.
+        A script that leaves them in ``samples``, with the steps in ``samples.trajectory``; and
+        those of a sweep in ``sweep``, by their scales.
     """
     on_device = {} if device is None else dict(device=device)
     model = _call('init_model', order.model, **on_device, **order.changes)
-    if every is not None:
-        imported = 'init_model'
-        lines = [
-            f'result = {_call("model.infer", **_infer_arguments(order, every))}',
-            "samples, trajectory = result['samples'], result['trajectory']",
-        ]
-    elif scales is not None:
-        imported = 'init_model, sample'
-        arguments = {**_sample_arguments(order), 'guidance_scale': _Name('scale')}
+    if scales is not None:
+        arguments = {**_sample_arguments(order), 'scale': _Name('scale')}
         call = _call('sample', _Name('model'), **arguments).replace('\n', '\n    ')
         scales_shown = ', '.join(map(str, scales))
         lines = [
             'sweep = {}',
             f'for scale in [{scales_shown}]:',
-            f"    sweep[scale] = {call}['samples']",
+            f'    sweep[scale] = {call}',
         ]
     else:
-        imported = 'init_model, sample'
-        call = _call('sample', _Name('model'), **_sample_arguments(order))
-        lines = [f"samples = {call}['samples']"]
-    begin = [f'from mmagic_adm.apis import {imported}', '', f'model = {model}']
+        kept = _given(trajectory=every)
+        call = _call('sample', _Name('model'), **_sample_arguments(order), **kept)
+        lines = [f'samples = {call}']
+    begin = ['from mmagic_adm.apis import init_model, sample', '', f'model = {model}']
     return '\n'.join([*begin, *_names_of_labels(order), *lines, ''])
 
 
@@ -82,9 +74,9 @@ def as_command(
     out = shlex.quote(out)
     if scales is None:
         if order.scale_to_give is not None:
-            words.append(f'--guidance-scale {order.scale_to_give}')
+            words.append(f'--scale {order.scale_to_give}')
         return _wrapped([*words, f'--out {out}', *_config_options(order)]) + '\n'
-    words += ['--guidance-scale $scale', f'--out {out}/scale-$scale', *_config_options(order)]
+    words += ['--scale $scale', f'--out {out}/scale-$scale', *_config_options(order)]
     command = _wrapped(words).replace('\n', '\n  ')
     return f'for scale in {" ".join(map(str, scales))}; do\n  {command}\ndone\n'
 
@@ -103,18 +95,7 @@ def _sample_arguments(order: Order) -> dict[str, Any]:
         seed=order.seed,
         steps=order.steps,
         scheduler=order.scheduler_to_give,
-        guidance_scale=order.scale_to_give,
-    )
-
-
-def _infer_arguments(order: Order, every: int) -> dict[str, Any]:
-    return _given(
-        labels=list(order.labels) or None,
-        seeds=[order.seed + i for i in range(order.count)],
-        num_inference_steps=order.steps,
-        scheduler_kwargs=scheduler_config(order.scheduler_to_give),
-        classifier_scale=order.scale_to_give,
-        return_trajectory=every,
+        scale=order.scale_to_give,
     )
 
 

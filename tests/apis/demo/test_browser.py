@@ -14,7 +14,6 @@ from playwright.sync_api import expect, sync_playwright
 
 from mmagic_adm.apis import init_model, sample
 from mmagic_adm.apis.demo import start_server
-from mmagic_adm.files.pictures import as_array, as_pictures
 from mmagic_adm.files.whole import CheckpointError
 from tests.apis.demo.orders import DIGITS
 
@@ -112,7 +111,7 @@ def npz_of(page, place, folder):
 
 
 def expected_pixels(**arguments):
-    return as_array(as_pictures(sample(init_model(DIGITS, 'cpu'), **arguments)['samples']))
+    return sample(init_model(DIGITS, 'cpu'), **arguments).pixels
 
 
 def test_four_digits_are_what_python_makes(visit, tmp_path, address):
@@ -127,7 +126,7 @@ def test_four_digits_are_what_python_makes(visit, tmp_path, address):
 
     images, labels = npz_of(page, 'samples', tmp_path)
     assert labels.tolist() == [3, 7, 8, 9]
-    wanted = expected_pixels(labels=[3, 7, 8, 9], seed=40, steps=25, guidance_scale=2)
+    wanted = expected_pixels(labels=[3, 7, 8, 9], seed=40, steps=25, scale=2)
     assert np.array_equal(images, wanted)
     assert page.errors == []
     assert {url for url in page.asked if not url.startswith((address, 'data:', 'blob:'))} == set()
@@ -177,7 +176,7 @@ class TestWholePage:
         for seed, page in pages.items():
             gallery_of(page, 'samples', 10)
             images, _ = npz_of(page, 'samples', tmp_path)
-            wanted = expected_pixels(labels=range(10), seed=seed, steps=25, guidance_scale=2)
+            wanted = expected_pixels(labels=range(10), seed=seed, steps=25, scale=2)
             assert np.array_equal(images, wanted)
 
     def test_a_sweep_shows_a_row_of_scales(self, visit, tmp_path):
@@ -216,7 +215,7 @@ class TestWholePage:
         names = {}
         exec(page.inner_text('#samples-python .cm-content'), names)
         assert 'interval=(500, 1000)' in page.inner_text('#samples-python .cm-content')
-        assert np.array_equal(as_array(as_pictures(names['samples'])), images)
+        assert np.array_equal(names['samples'].pixels, images)
 
     def test_methods_follow_the_scheduler(self, visit):
         page = visit()

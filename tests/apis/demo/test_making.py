@@ -40,7 +40,7 @@ class Listener:
 def test_samples_are_those_of_the_api(shelf):
     made = make(shelf, order(per_class=5), Report(threading.Event()))
     expected = sample(
-        init_model(DIGITS, 'cpu'), labels=[3, 7], num_samples=10, seed=5, steps=3, guidance_scale=2
+        init_model(DIGITS, 'cpu'), labels=[3, 7], num_samples=10, seed=5, steps=3, scale=2
     )
     assert np.array_equal(pixels(made.samples), as_array(as_pictures(expected['samples'])))
     assert [each.label for each in made.samples] == [3, 7] * 5

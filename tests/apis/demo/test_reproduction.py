@@ -10,7 +10,7 @@ pytest.importorskip('gradio', reason='the demo needs gradio')
 from mmagic_adm.apis.demo.making import make
 from mmagic_adm.apis.demo.reproduction import as_command, as_python
 from mmagic_adm.apis.demo.shelf import Shelf
-from mmagic_adm.files.pictures import as_array, as_pictures
+from mmagic_adm.files.pictures import as_array
 from tests.apis.demo.orders import order
 from tests.commands.running import succeed
 
@@ -66,7 +66,7 @@ def run_command(text, folder):
 
 def test_python_makes_the_same_pixels(shelf, asked):
     samples = run_python(as_python(asked, 'cpu'))['samples']
-    assert np.array_equal(as_array(as_pictures(samples)), pixels(seen(shelf, asked).samples))
+    assert np.array_equal(samples.pixels, pixels(seen(shelf, asked).samples))
 
 
 def test_the_command_makes_the_same_pixels(shelf, asked, tmp_path):
@@ -83,7 +83,7 @@ def test_a_sweep_is_repeated_at_every_scale(shelf, tmp_path):
     expected = pixels(made.samples).reshape(3, 2, 16, 16, 1)
     sweep = run_python(as_python(asked, 'cpu', scales=scales))['sweep']
     for scale, wanted in zip(scales, expected, strict=True):
-        assert np.array_equal(as_array(as_pictures(sweep[scale])), wanted)
+        assert np.array_equal(sweep[scale].pixels, wanted)
 
     first, *body, last, _ = as_command(asked, str(tmp_path), 'cpu', scales=scales).split('\n')
     assert (first, last) == ('for scale in 0 0.5 4; do', 'done')
@@ -96,9 +96,9 @@ def test_a_sweep_is_repeated_at_every_scale(shelf, tmp_path):
 def test_a_trajectory_is_repeated(shelf, tmp_path):
     asked = order(classes=[3], scheduler='ddpm', steps=5)
     made = seen(shelf, asked, every=2)
-    names = run_python(as_python(asked, 'cpu', every=2))
-    assert np.array_equal(as_array(as_pictures(names['samples'])), pixels(made.samples))
-    assert np.array_equal(names['trajectory']['pred_x0'], made.trajectory['pred_x0'])
+    samples = run_python(as_python(asked, 'cpu', every=2))['samples']
+    assert np.array_equal(samples.pixels, pixels(made.samples))
+    assert np.array_equal(samples.trajectory['pred_x0'], made.trajectory['pred_x0'])
     folder = tmp_path / 'out'
     images, _ = run_command(as_command(asked, str(folder), 'cpu', every=2), folder)
     assert np.array_equal(images, pixels(made.samples))

@@ -150,9 +150,9 @@ def test_two_at_once_get_their_own(runs, panes):
     late = dict(type='ClassifierGuidance', interval=(500, 1000))
     free = dict(type='ClassifierFreeGuidance')
     expected = dict(
-        ann=(dict(guidance=late), dict(labels=[3], seed=5, guidance_scale=2)),
-        bob=(dict(guidance=free, classifier=None), dict(labels=[8], seed=50, guidance_scale=3)),
-        eve=({}, dict(labels=[1], seed=500, guidance_scale=0)),
+        ann=(dict(guidance=late), dict(labels=[3], seed=5, scale=2)),
+        bob=(dict(guidance=free, classifier=None), dict(labels=[8], seed=50, scale=3)),
+        eve=({}, dict(labels=[1], seed=500, scale=0)),
     )
     for visitor, (changes, arguments) in expected.items():
         samples = sample(init_model(DIGITS, 'cpu', **changes), steps=8, **arguments)['samples']
