@@ -2,8 +2,10 @@
 """All that is to be known of one GPU, in one command: do the tests pass, and what does it cost.
 
 It needs torch and what the package imports, and no network; weights are random. Every part runs in
-a process of its own, for no longer than there is time, and what it has found is on disk at once:
-`results.json`, and `results.md`, the section of docs/performance.md that `--into` puts there.
+a process of its own, for no longer than there is time, and what it has found is on disk at once.
+What one run has compiled the next one finds in the package's cache, so that what had no time does
+not start anew. Results are `results.json`, and `results.md`, the section of docs/performance.md
+that `--into` puts there.
 
     python benchmarks/on_gpu.py outputs/on_gpu
     python benchmarks/on_gpu.py outputs/on_gpu --parts steps_64 --seconds 120
@@ -105,13 +107,14 @@ def test_cuda(work: Work, keep: Keep) -> None:
 
 
 def compile_anew(size: str) -> Callable[[Work, Keep], None]:
-    """How long a guided step takes that compiles both networks anew."""
+    """How long it takes to compile each network, if nothing is there from before."""
 
     def part(work: Work, keep: Keep) -> None:
         if work.compiled is not None:
-            model, batch = built(work, size), work.models[size][1]
-            pair = in_place(model, work.compiled)
-            keep(seconds=seconds(lambda: bench_sampling.guided_step(pair, inputs(model, batch))))
+            model = built(work, size)
+            pair, batch = in_place(model, work.compiled), inputs(model, work.models[size][1])
+            keep(unet=seconds(lambda: bench_sampling.network_call(pair, batch)))
+            keep(both=seconds(lambda: bench_sampling.guided_step(pair, batch)))
 
     return part
 
@@ -144,39 +147,29 @@ def guided_steps(size: str) -> Callable[[Work, Keep], None]:
             keep(costs=[dataclasses.asdict(cost) for cost in costs])
             return cost
 
-        eager = dict(base='fast', compiled=False)
+        def spent(pair: Pair) -> dict[str, Any]:
+            return kernels(pair, inputs(model, count))
+
         row(plain)
         del plain
-        row(bench_sampling.profiled_pair(model, 'exact', 'exact'))
-        fast = bench_sampling.profiled_pair(model, 'fast, not compiled', eager)
-        row(fast)
-        keep(kernels=kernels(fast, inputs(model, count)))
-        contiguous = {**eager, 'channels_last': False}
-        row(bench_sampling.profiled_pair(model, 'the same, channels apart', contiguous))
-        torch.backends.cudnn.benchmark = True
-        row(fast._replace(name='the same, cudnn.benchmark'))
-        torch.backends.cudnn.benchmark = False
-        del fast
-
-        if work.compiled is None:
-            keep(loop=loop(model, costs[1].step, count))
-            return
-        tried = bench_sampling.profiled_pair(model, 'fast, cudnn.benchmark', work.compiled)
-        pair = in_place(model, work.compiled)
+        specs = {'fast, not compiled': {}, 'the same, channels last': dict(channels_last=True)}
+        for name, changes in specs.items():
+            fast = dict(base='fast', compiled=False, **changes)
+            pair = bench_sampling.profiled_pair(model, name, fast)
+            row(pair)
+            keep(**{f'kernels of {name}': spent(pair)})
+        exact = bench_sampling.profiled_pair(model, 'exact', 'exact')
+        if work.compiled is not None:
+            pair = in_place(model, work.compiled)
         cost = row(pair)
         networks = [pair.unet, pair.classifier]
-        keep(
-            compiled=[
-                getattr(n, '_compiled_call_impl', None) and n._compiled_call_impl.works
-                for n in networks
-            ]
-        )
+        calls = [getattr(network, '_compiled_call_impl', None) for network in networks]
+        keep(compiled=[call is not None and call.works for call in calls])
+        keep(**{f'kernels of {pair.name}': spent(pair)})
         keep(loop=loop(model, cost.step, count))
-        keep(compiled_kernels=kernels(pair, inputs(model, count)))
+        row(exact)
         for batch_size in others:
             row(pair, batch_size, rounds=3)
-        torch.backends.cudnn.benchmark = True
-        row(tried)
 
     return part
 
@@ -223,19 +216,13 @@ def tune(work: Work, keep: Keep) -> None:
 # Those of a row run beside each other, since each leaves the GPU idle; then the seconds that they
 # may take.
 PARTS: list[tuple[dict[str, Callable[[Work, Keep], None]], float]] = [
-    (
-        {
-            'tests': test_cuda,
-            'compile_64': compile_anew('64'),
-            'compile_256': compile_anew('256'),
-        },
-        200,
-    ),
-    ({'steps_256': guided_steps('256')}, 150),
-    ({'steps_64': guided_steps('64')}, 90),
+    ({'tests': test_cuda, 'compile_64': compile_anew('64')}, 240),
+    ({'steps_64': guided_steps('64')}, 120),
     ({'training': train}, 70),
     ({'evaluation': evaluate}, 70),
     ({'tuning': tune}, 60),
+    ({'compile_256': compile_anew('256')}, 400),
+    ({'steps_256': guided_steps('256')}, 200),
 ]
 
 
@@ -319,8 +306,7 @@ def run_parts(out: Path, work_name: str, wanted: Iterable[str], budget: float) -
     with tempfile.TemporaryDirectory() as scratch:
         parts = Path(scratch) / 'parts'
         parts.mkdir()
-        # Nothing compiled is there from before, and all parts share what is.
-        environment = {**os.environ, 'MMAGIC_ADM_CACHE': scratch, 'PYTHONUNBUFFERED': '1'}
+        environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
         environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
         for together, limit in PARTS:
             names = [name for name in together if name in wanted]
@@ -384,12 +370,12 @@ def markdown(results: dict[str, Any]) -> str:
                 'call reaches, and a guided step. Errors are relative, to float32 on the CPU.'
             )
         sections += [f'### A guided step of {size}x{size}', step_table(found)]
-        compiled = results.get(f'compile_{size}', {}).get('seconds')
+        compiled = results.get(f'compile_{size}', {}).get('both')
         again = [cost['first'] for cost in found['costs'] if cost['way'] == 'fast']
         if compiled and again:
             sections.append(
                 f'Compiling both networks took {compiled:.0f} s, and {again[0]:.0f} s in another '
-                'process later.'
+                'process later, which found the code.'
             )
         if 'loop' in found:
             whole, share = found['loop']['seconds'], found['loop']['share']

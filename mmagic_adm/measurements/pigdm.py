@@ -34,9 +34,9 @@ class PiGDM(Restoration):
         return x + level.signal * batch.memory['push']
 
     def _missing(self, x_0: Tensor, level: NoiseLevel) -> Tensor:
-        """r² Aᵀ (r² A Aᵀ + σ_y²)⁻¹ (y - A x_0), with r² = σ² / (1 + σ²); without noise A⁺."""
+        """r² Aᵀ (r² A Aᵀ + σ_y²)⁻¹ (y - A x_0), with r² = σ² / (1 + σ²): A⁺ at σ_y = 0."""
         operator, residual = self.given.operator, self.given.residual(x_0)
-        if not (Ability.SPECTRUM in operator.abilities and operator.noise.any()):
+        if Ability.SPECTRUM not in operator.abilities:
             return operator.pseudo_inverse(residual)
         spread = level.sigma**2 / (1 + level.sigma**2)
 

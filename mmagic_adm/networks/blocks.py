@@ -33,14 +33,23 @@ class GroupNorm32(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises in float32 and gives the input's type back."""
-        # On a CPU the kernel itself computes in float32 if the parameters are of that type.
-        computes_in_float32 = x.dtype == torch.float32 or x.device.type == 'cpu'
-        if self.weight.dtype == torch.float32 and computes_in_float32:
-            return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
-        normalized = F.group_norm(
-            x.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps
-        )
-        return normalized.to(x.dtype)
+        own, weight, bias = x, self.weight, self.bias
+        if x.device.type == 'cpu' and weight.dtype == torch.float32:
+            pass  # The kernel itself computes in float32 if the parameters are of that type.
+        elif _accumulates(x):
+            weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+        else:
+            own, weight, bias = x.float(), weight.float(), bias.float()
+        return F.group_norm(own, self.num_groups, weight, bias, self.eps).to(x.dtype)
+
+
+def _accumulates(x: Tensor) -> bool:
+    """Whether torch's norm of a tensor sums in float32, and need not be given one of that type.
+
+    A GPU's does, and rounds mean and deviation to the tensor's type after that. Compiled code
+    converts in its registers, at no cost, and autocast converts whatever it is given.
+    """
+    return x.is_cuda and not torch.compiler.is_compiling() and not torch.is_autocast_enabled('cuda')
 
 
 def resampler(channels: int, direction: Resample, use_conv: bool) -> nn.Sequential:
