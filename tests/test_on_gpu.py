@@ -33,7 +33,7 @@ def test_every_part_finds_something_and_the_page_takes_it(tmp_path):
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert {name: found['ended'] for name, found in results.items()} == dict.fromkeys(PARTS, 'done')
-    plain, *others = results['steps_64']['costs']
+    _, *others = results['steps_64']['costs']
     assert {cost['way'] for cost in others} >= {'fast, not compiled', 'exact'}
     assert all(cost['eps_error'] < 1e-4 for cost in others)
     section = (tmp_path / 'out' / 'results.md').read_text()

@@ -11,6 +11,7 @@ from mmagic_adm.diffusion import GaussianDiffusion, training_losses
 from mmagic_adm.models.losses import DiffusionLoss, EDMLoss
 from mmagic_adm.models.quarter_log import ITERATIONS
 from tests.models.on_its_way import OnItsWay
+from tests.schedulers.moves import Moves
 from tests.tiny import UNET, build_model
 
 
@@ -238,3 +239,16 @@ def test_it_starts_at_one_and_teaches_the_network():
 def test_a_network_without_preconditioning_is_refused():
     with pytest.raises(ValueError, match='EDMLoss trains a network in a preconditioning'):
         build_model(loss=dict(type='EDMLoss'))
+
+
+@pytest.mark.parametrize('timestep_sampler', ['uniform', 'loss_second_moment'])
+def test_an_iteration_reads_nothing_from_the_device(timestep_sampler):
+    """And what it moves there is what is drawn on the CPU: timesteps and the factors at them."""
+    model = build_model(timestep_sampler=timestep_sampler).to('meta').train()
+    images, labels = torch.empty(2, 3, 8, 8, device='meta'), torch.tensor([1, 2], device='meta')
+    with Moves() as counted:
+        losses = model.loss(model.unet, images, dict(labels=labels))
+        losses['loss'].backward()
+    assert {place.split(':')[0] for place in counted.places} <= {'losses.py', 'tables.py'}
+    assert counted.places.total() < 20
+    assert next(model.unet.parameters()).grad.is_meta

@@ -253,3 +253,18 @@ def test_networks_of_few_channels_keep_the_layout_that_is_faster_for_them():
     digits.infer(seeds=0)
     assert digits.unet.memory_format == torch.preserve_format
     assert not any(getattr(layer, 'packs', False) for layer in digits.modules())
+
+
+@pytest.mark.parametrize(
+    ('changes', 'channels_last'),
+    [(dict(compiled=True), True), (dict(compiled=False), False)]
+    + [(dict(compiled=False, channels_last=True), True)],
+)
+def test_eager_code_keeps_a_gpus_tensors_contiguous_unless_it_is_told(
+    changes, channels_last, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
+    spec = dict(base='fast', **changes)
+    chosen = choose_profile(spec, torch.device('cuda'), any_run())
+    assert chosen.profile.channels_last is channels_last
+    assert chosen.profile.dtype == 'bfloat16'
