@@ -23,6 +23,8 @@ from mmagic_adm.files.whole import CheckpointError, folder_written_whole, read_j
 
 _WEIGHTS = 'diffusion_pytorch_model.safetensors'
 _COPY = 'copy the folder again'
+# What is diffusers' own module here too, with its own names of the tensors.
+_AS_IT_IS = ('AutoencoderKL',)
 _OWN_PIPELINE = 'AblatedDiffusionPipeline'
 
 
@@ -181,7 +183,9 @@ class DiffusersFile(Format):
     def knows(self, path: Path, head: bytes) -> bool:
         """Looks at the config, if there is one."""
         beside = path.with_name('config.json')
-        return head[8:9] == b'{' and beside.is_file() and '_class_name' in read_json(beside, _COPY)
+        if head[8:9] != b'{' or not beside.is_file():
+            return False
+        return read_json(beside, _COPY).get('_class_name') not in (None, *_AS_IT_IS)
 
     def read(self, path: Path, mmap: bool = True) -> Document:
         """Reads the tensors, and both configs."""

@@ -33,7 +33,9 @@ class GroupNorm32(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises in float32 and gives the input's type back."""
-        own, weight, bias = x, self.weight, self.bias
+        own = x
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
         if x.device.type == 'cpu' and weight.dtype == torch.float32:
             pass  # The kernel itself computes in float32 if the parameters are of that type.
         elif _accumulates(x):

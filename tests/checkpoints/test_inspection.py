@@ -21,7 +21,7 @@ from tests.checkpoints.conftest import (
 )
 from tests.reference import built, golden_names, load_manifest
 
-RELEASED = [n for n in golden_names('checkpoints') if not n.startswith('edm')]
+RELEASED = [n for n in golden_names('checkpoints') if not n.startswith(('edm', 'DiT'))]
 
 
 def _shapes(name, prefix=''):

@@ -75,7 +75,7 @@ def said_by(provocation, folder, monkeypatch):
 
 def test_every_message_has_its_provocation_and_no_provocation_is_for_nothing():
     assert list(PROVOCATIONS) == list(ENTRIES)
-    assert len(ENTRIES) == PAGE.read_text().count('\n### ')
+    assert len(ENTRIES) == PAGE.read_text().count('\n### `')
 
 
 @pytest.mark.parametrize('message', ENTRIES)
@@ -145,7 +145,7 @@ def config_without_weights(folder, monkeypatch):
 
 @provokes('no weights were released for …')
 def unreleased_weights(folder, monkeypatch):
-    next(entry for entry in zoo_entries() if entry.url is None).weights()
+    next(entry for entry in zoo_entries() if not (entry.url or entry.page)).weights()
 
 
 @provokes('… does not fit this …: …; the file fits the network of configs/…')
@@ -296,7 +296,7 @@ def uneven_steps(folder, monkeypatch):
     DDIMScheduler().set_timesteps('ddim60')
 
 
-@provokes('… is not empty and not a folder of samples; choose another --out')
+@provokes('… is not empty and not a folder of samples; choose another')
 def folder_of_something_else(folder, monkeypatch):
     file_with(folder, b'', 'thesis.tex')
     SampleFolder(folder, {})
