@@ -1,6 +1,7 @@
 """MMagic's last release imports on today's NumPy, and a missing toolbox is named."""
 
 import importlib
+import os
 import sys
 
 import numpy as np
@@ -15,6 +16,16 @@ def test_the_name_that_numpy_dropped_is_back_and_mmagic_imports(monkeypatch):
     environment.prepare()
     assert np.bool8 is np.bool_
     import mmagic.structures  # noqa: F401
+
+
+@pytest.mark.parametrize(('own', 'then'), [(None, 'passive'), ('active', 'active')])
+def test_threads_that_wait_yield_unless_they_are_told_otherwise(own, then, monkeypatch):
+    monkeypatch.setattr(sys, 'meta_path', [*sys.meta_path])
+    monkeypatch.setenv('OMP_WAIT_POLICY', own or '')
+    if own is None:
+        monkeypatch.delenv('OMP_WAIT_POLICY')
+    environment.prepare()
+    assert os.environ['OMP_WAIT_POLICY'] == then
 
 
 @pytest.mark.parametrize('package', environment.TOOLBOX)

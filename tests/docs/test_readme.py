@@ -13,14 +13,16 @@ from tests.tiny import build_model
 README = REPOSITORY / 'README.md'
 
 
-def test_the_quick_start_runs_on_the_bundled_model():
+def test_the_quick_start_runs_on_the_bundled_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names: dict = {}
     bundled, _, scoring = code_blocks(README)
     exec(bundled, names)
-    assert names['samples'].shape == (30, 1, 16, 16)
-    unscored = sample(init_model('adm_ddim25_digits-16x16'), labels=range(10), seed=0)['samples']
+    assert names['samples'].tensor.shape == (30, 1, 16, 16)
+    assert (tmp_path / 'digits.png').is_file()
+    unscored = sample(init_model('adm_ddim25_digits-16x16'), labels=range(10), seed=0)
     exec(scoring, names)
-    assert names['samples'].mean() > unscored.mean() + 0.1
+    assert names['samples'].tensor.mean() > unscored.tensor.mean() + 0.1
 
 
 def test_only_the_name_changes_for_photographs(monkeypatch):
@@ -36,7 +38,7 @@ def test_only_the_name_changes_for_photographs(monkeypatch):
     monkeypatch.setattr('mmagic_adm.apis.init_model', small)
     _, photographs, _ = code_blocks(README)
     exec(photographs, names := {})
-    assert names['samples'].shape == (8, 3, 8, 8)
+    assert names['samples'].tensor.shape == (8, 3, 8, 8)
 
 
 def test_the_commands_are_understood():
