@@ -12,6 +12,13 @@ torch.set_num_threads(1)
 os.environ['OMP_NUM_THREADS'] = '1'
 
 
+@pytest.fixture(autouse=True, scope='session')
+def _own_cache(tmp_path_factory):
+    """What is made of references in tests is kept nowhere else."""
+    if 'MMAGIC_ADM_CACHE' not in os.environ:
+        os.environ['MMAGIC_ADM_CACHE'] = str(tmp_path_factory.mktemp('cache'))
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

@@ -179,8 +179,8 @@ class _ConfigOptions(DictAction):
             ) from None
 
 
-def features_config(path: str) -> dict[str, Any]:
-    """What a file has under ``features``: a config, which is code, or YAML or JSON, which are data.
+def config_part(path: str, name: str) -> dict[str, Any]:
+    """What a file has under a name: a config, which is code, or YAML or JSON, which are data.
 
     Raises:
         ValueError: There is no such file, or nothing of that name in it, or it is no plain data.
@@ -200,12 +200,10 @@ def features_config(path: str) -> dict[str, Any]:
             raise ValueError(
                 f'{path} is no plain YAML or JSON ({said}); what is to be computed goes into a .py'
             ) from error
-    features = config.get('features') if isinstance(config, dict) else None
-    if not isinstance(features, dict):
-        raise ValueError(
-            f"{path} configures no `features`: dict(type='InceptionFeatures', ...), or the like"
-        )
-    return features
+    part = config.get(name) if isinstance(config, dict) else None
+    if not isinstance(part, dict):
+        raise ValueError(f'{path} configures no `{name}`: {name} = dict(type=..., ...)')
+    return part
 
 
 def _plain_yaml(text: str) -> Any:

@@ -20,14 +20,15 @@ from mmagic_adm.commands._arguments import (
     add_sampling_arguments,
     chosen_sampler,
     chosen_weights,
-    features_config,
+    config_part,
     sample_settings,
     short_name,
 )
 from mmagic_adm.engine.run_folder import check_same, made_from
 from mmagic_adm.evaluation import SampleEvaluator
 from mmagic_adm.evaluation.features import shared_extractor
-from mmagic_adm.evaluation.sample_metric import INCEPTION
+from mmagic_adm.evaluation.metrics.base import NETWORKS
+from mmagic_adm.evaluation.report import plot_trade
 from mmagic_adm.files.alone import claimed
 from mmagic_adm.files.whole import read_json, reading, write_json, written_whole
 from mmagic_adm.models import AblatedDiffusionModel
@@ -137,7 +138,7 @@ def chosen_comparison(arguments: argparse.Namespace, config: Config) -> dict[str
     reference = arguments.reference or own.get('reference')
     if reference is None:
         raise ValueError(f'{arguments.model} names no reference batch: give one by --reference')
-    features = _features_of(arguments.features) or own.get('features') or INCEPTION
+    features = _features_of(arguments.features) or own.get('features') or NETWORKS['inception']
     return dict(reference=reference, features=features, judge=_features_of(arguments.judge))
 
 
@@ -233,11 +234,7 @@ def plot(rows: Sequence[Row], title: str) -> Figure:
     shares.legend()
     distance.plot(scales, [row[FID] for row in rows], marker='o', color='tab:red')
     distance.set(xlabel='guidance scale', ylabel=FID, ylim=(0, None))
-    trade.plot([row[RECALL] for row in rows], [row[PRECISION] for row in rows], marker='o')
-    for row in rows:
-        corner = (row[RECALL], row[PRECISION])
-        trade.annotate(f'{row["scale"]:g}', corner, xytext=(5, 5), textcoords='offset points')
-    trade.set(xlabel='recall (diversity)', ylabel='precision (fidelity)')
+    plot_trade(trade, rows, RECALL, PRECISION, [f'{scale:g}' for scale in scales])
     return figure
 
 
@@ -265,4 +262,4 @@ def _short(name: str, value: float) -> str:
 
 
 def _features_of(path: str | None) -> dict | None:
-    return features_config(path) if path else None
+    return config_part(path, 'features') if path else None

@@ -50,7 +50,7 @@ class InceptionFeatures(FeatureExtractor):
     """
 
     kinds = ('pool', 'spatial', 'logits')
-    is_published = True
+    published_as = 'fid'
 
     def __init__(self, weights: str | Path = WEIGHTS_URL) -> None:
         super().__init__()

@@ -10,7 +10,6 @@ from weakref import WeakValueDictionary
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
 from mmagic_adm.checkpoints.parts import digest
@@ -29,12 +28,13 @@ class FeatureExtractor(nn.Module, ABC):
 
     Attributes:
         kinds: The kinds of features it gives.
-        is_published: Whether the statistics in published reference batches are of this network.
+        published_as: What EDM2's files call statistics of this network, if they have any; those
+            in the family's reference batches are of the one that is called 'fid' there.
         predicts_labels: Whether the features called 'logits' are in the order of the labels.
     """
 
     kinds: tuple[str, ...] = ('pool', 'logits')
-    is_published = False
+    published_as = ''
     predicts_labels = False
 
     def __init__(self, **settings: Any) -> None:
@@ -55,7 +55,8 @@ class FeatureExtractor(nn.Module, ABC):
                 f'{tuple(images.shape)} {images.dtype}'
             )
         with torch.no_grad(), full_float32():
-            features = self.extract(images.to(next(self.parameters()).device))
+            # Convolutions round otherwise where pixels lie in another order in memory.
+            features = self.extract(images.to(next(self.parameters()).device).contiguous())
         return {kind: rows.float() for kind, rows in features.items()}
 
     def of_samples(self, data_samples: Sequence[dict]) -> Features:
@@ -114,11 +115,6 @@ def images_of(data_samples: Sequence[dict]) -> Tensor:
     ]  # fmt: skip
     stacked = torch.stack(images)
     return stacked.expand(-1, 3, -1, -1) if stacked.shape[1] == 1 else stacked
-
-
-def gather_rows(pieces: list[Tensor]) -> Tensor:
-    """The rows that all processes hold, in no order; every process must call it."""
-    return torch.cat([piece for theirs in all_gather_object(pieces) for piece in theirs])
 
 
 def fingerprint(module: nn.Module) -> str:

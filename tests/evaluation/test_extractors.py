@@ -117,7 +117,7 @@ class TestTorchvisionFeatures:
         extractor = TorchvisionFeatures('squeezenet1_1', 'features', weights, image_size=64)
         assert extractor(images(size=32))['pool'].shape == (2, 512)
         assert extractor.predicts_labels
-        assert not extractor.is_published
+        assert not extractor.published_as
 
     def test_features_of_another_layer_or_size_are_others(self, weights):
         settings = [('features', 64), ('features.0', 64), ('features', 32)]

@@ -62,7 +62,7 @@ class TestSampleEvaluator:
     def test_metrics_share_the_reference_and_the_network(self, reference):
         metrics = kinds('InceptionScore', 'FrechetInceptionDistance', 'PrecisionRecall')
         score, distance, recall = SampleEvaluator(metrics, reference, TINY).metrics
-        assert score._extractor is distance._extractor is recall._extractor
+        assert score.extractor is distance.extractor is recall.extractor
         assert distance.reference is recall.reference
 
     def test_a_metric_may_have_its_own(self, reference, tmp_path):

@@ -1,10 +1,12 @@
+import io
 import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmagic_adm.evaluation import open_images, write_batch
+from mmagic_adm.apis.sample_folder import SampleFolder
+from mmagic_adm.evaluation import Resize, open_images, write_batch
 from mmagic_adm.evaluation.image_sets import check_same_size
 from tests.evaluation.tiny import blocky_images
 
@@ -53,10 +55,15 @@ def test_processes_shares_make_up_the_whole(tmp_path):
         np.testing.assert_array_equal(whole, images)
 
 
-def test_grey_images_are_refused(tmp_path):
-    np.savez(tmp_path / 'batch.npz', blocky_images(4)[..., :1])
-    with pytest.raises(ValueError, match=r'grey images, \(4, 8, 8, 1\)'):
-        open_images(tmp_path / 'batch.npz')
+@pytest.mark.parametrize('image', [blocky_images(4)[..., :1], blocky_images(4)[..., :1] > 127])
+def test_grey_images_are_rgb_in_a_batch_and_in_a_folder(image, tmp_path):
+    grey = image if image.dtype == np.uint8 else image.astype(np.uint8) * 255
+    np.savez(tmp_path / 'batch.npz', grey)
+    for i, each in enumerate(image[..., 0]):
+        write_png(tmp_path / 'folder' / f'{i}.png', each)
+    for source in ('batch.npz', 'folder'):
+        seen = all_images(open_images(tmp_path / source))
+        np.testing.assert_array_equal(seen, grey.repeat(3, axis=-1))
 
 
 def test_an_empty_folder_is_refused(tmp_path):
@@ -72,7 +79,7 @@ def test_what_is_not_there_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ('image', 'message'),
     [
-        (blocky_images(1)[0, ..., 0], 'b.png is grey'),
+        (blocky_images(1)[0, ..., 0].astype(np.uint16), 'b.png is of mode I;16'),
         (np.dstack([blocky_images(1)[0], np.full((8, 8), 255, np.uint8)]), 'b.png is of mode RGBA'),
         (blocky_images(1, size=16)[0], r'b.png is 16x16 and .*a.png is 8x8'),
     ],
@@ -109,22 +116,79 @@ def test_what_is_no_image_of_pixels_is_named_and_given_to_no_program(
         open_images(tmp_path)
 
 
-def test_a_thinned_folder_takes_images_evenly(tmp_path):
-    for i, image in enumerate(blocky_images(10)):
-        write_png(tmp_path / f'{i}.png', image)
-    folder = open_images(tmp_path)
-    assert [file.stem for file in folder.thinned(4).files] == ['0', '2', '5', '7']
-    assert folder.thinned(100).count == 10
-
-
-def test_a_folders_fingerprint_changes_with_its_files(tmp_path):
+def test_a_folders_stamp_changes_with_its_files(tmp_path):
     write_png(tmp_path / 'a.png', blocky_images(1)[0])
-    before = open_images(tmp_path).fingerprint()
-    assert open_images(tmp_path).fingerprint() == before
+    before = open_images(tmp_path).stamp()
+    assert open_images(tmp_path).stamp() == before
     write_png(tmp_path / 'b.png', blocky_images(1, seed=1)[0])
-    with_another = open_images(tmp_path).fingerprint()
+    with_another = open_images(tmp_path).stamp()
     (tmp_path / 'b.png').rename(tmp_path / 'c.png')
-    assert len({before, with_another, open_images(tmp_path).fingerprint()}) == 3
+    assert len({before, with_another, open_images(tmp_path).stamp()}) == 3
+
+
+def test_images_are_resized_when_asked_by_the_filter_that_is_named(tmp_path):
+    images = [blocky_images(1)[0], blocky_images(1, seed=1, size=16)[0]]
+    for name, image in zip('ab', images, strict=True):
+        write_png(tmp_path / f'{name}.png', image)
+    with pytest.raises(ValueError, match=r'b.png is 16x16 .* resized to one \(--resize\)'):
+        open_images(tmp_path)
+    resized = open_images(tmp_path, Resize(8, 'lanczos'))
+    first, second = all_images(resized)
+    np.testing.assert_array_equal(first, images[0])  # it has the size
+    expected = Image.fromarray(images[1]).resize((8, 8), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(second, expected)
+    assert resized.size == (8, 8)
+    assert str(resized.resize) == 'to 8x8 by lanczos (Pillow, antialiased)'
+    with pytest.raises(
+        ValueError, match='one of bicubic, lanczos, bilinear, box, not to 8 by magic'
+    ):
+        Resize(8, 'magic')
+
+
+def test_a_folder_that_sample_filled_has_its_images_and_labels_and_nothing_else(tmp_path):
+    folder = SampleFolder(tmp_path / 'out', {})
+    images = blocky_images(3)[..., 0]
+    for i, image in enumerate(images):
+        folder.save(i, Image.fromarray(image), seed=i, label=i)
+    folder.finish(3)
+    opened = open_images(tmp_path / 'out')
+    np.testing.assert_array_equal(all_images(opened)[..., 0], images)
+    assert opened.labels == [0, 1, 2]
+
+
+def test_a_data_set_gives_what_its_pipeline_leaves_the_same_every_time(tmp_path):
+    images = blocky_images(6, size=16)
+    for i, image in enumerate(images):
+        write_png(tmp_path / f'{"ab"[i % 2]}' / f'{i}.png', image)
+    pipeline = [dict(type=kind) for kind in ('ReadImage', 'RandomMirror', 'PackTrainingImage')]
+    for step in pipeline:
+        step['_scope_'] = 'mmagic_adm'
+    config = dict(type='ImageFolder', data_root=str(tmp_path), pipeline=pipeline)
+    opened = open_images(config)
+    seen = all_images(opened)
+    np.testing.assert_array_equal(seen, all_images(open_images(config)))
+    assert (opened.count, opened.size, opened.labels) == (6, (16, 16), [0, 0, 0, 1, 1, 1])
+    ordered = images[[0, 2, 4, 1, 3, 5]]
+    is_mirrored = [np.array_equal(a, b[:, ::-1]) for a, b in zip(seen, ordered, strict=True)]
+    is_same = [np.array_equal(a, b) for a, b in zip(seen, ordered, strict=True)]
+    assert [a != b for a, b in zip(is_mirrored, is_same, strict=True)] == [True] * 6
+    assert any(is_mirrored)
+    assert any(is_same)
+    before = opened.stamp()
+    (tmp_path / 'a' / '0.png').touch()
+    assert open_images(config).stamp() != before
+
+
+def test_a_database_is_a_set_of_images(tmp_path):
+    lmdb = pytest.importorskip('lmdb')
+    images = blocky_images(3)
+    database = lmdb.open(str(tmp_path / 'db'), map_size=1 << 20)
+    with database, database.begin(write=True) as transaction:
+        for i, image in enumerate(images):
+            content = io.BytesIO()
+            Image.fromarray(image).save(content, format='PNG')
+            transaction.put(f'{i}'.encode(), content.getvalue())
+    np.testing.assert_array_equal(all_images(open_images(tmp_path / 'db')), images)
 
 
 def test_images_of_another_size_are_not_compared():

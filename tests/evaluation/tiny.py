@@ -16,7 +16,7 @@ class TinyFeatures(FeatureExtractor):
     """Fixed random features of the image's 4x4 means; counts how often it is asked."""
 
     kinds = ('pool', 'spatial', 'logits')
-    is_published = True
+    published_as = 'fid'
     predicts_labels = True
 
     def __init__(self, dim=6):

@@ -6,8 +6,16 @@ import pytest
 import scipy.linalg
 import torch
 
-from mmagic_adm.evaluation import RunningStatistics, frechet_distance
-from tests.evaluation.tiny import run_on_processes
+from mmagic_adm.evaluation import (
+    ClassFrechetDistance,
+    ExtrapolatedFrechetDistance,
+    Rows,
+    RunningStatistics,
+    frechet_distance,
+    write_batch,
+)
+from mmagic_adm.evaluation.metrics.frechet import frechet_distance_of_rows
+from tests.evaluation.tiny import TINY, blocky_images, run_on_processes
 from tests.reference import load_golden
 
 
@@ -170,3 +178,50 @@ class TestRunningStatistics:
         running = update_in_pieces(RunningStatistics(), narrow(1), 1)
         with pytest.raises(ValueError, match='two samples at least, there are 1'):
             _ = running.covariance
+
+
+def normal_rows(count, seed, dim=3):
+    return torch.randn(count, dim, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize('counts', [(40, 30), (5, 30), (4, 3)])
+def test_the_distance_of_rows_is_that_of_their_statistics(counts):
+    x, y = (normal_rows(count, seed, dim=8).double() for seed, count in enumerate(counts))
+    expected = frechet_distance(x.mean(0), torch.cov(x.T), y.mean(0), torch.cov(y.T))
+    assert frechet_distance_of_rows(x, y) == pytest.approx(expected, rel=1e-6)
+
+
+def reference_in(folder, labels):
+    write_batch(folder / 'reference.npz', [blocky_images(8)], 8, dict(arr_1=labels))
+    return folder / 'reference.npz'
+
+
+def test_fid_inf_is_where_more_and_more_samples_lead(tmp_path):
+    metric = ExtrapolatedFrechetDistance(reference_in(tmp_path, np.zeros(8, int)), TINY)
+    # Of 20 features, at a distance of 1; of few samples it comes out higher.
+    reference = torch.eye(20)[0].double(), torch.eye(20).double()
+    rows = Rows(normal_rows(800, 0, dim=20))
+    [found] = metric.compare(rows, reference).values()
+    x = rows.features.double()
+    of_all = frechet_distance(x.mean(0), torch.cov(x.T), *reference)
+    assert abs(found - 1) < 0.5 * (of_all - 1)
+    assert metric.compare(rows, reference) == {'FID_inf': found}
+
+
+def test_fid_of_each_class_is_of_the_samples_of_that_class(tmp_path):
+    metric = ClassFrechetDistance(reference_in(tmp_path, np.arange(8) % 2), TINY)
+    x, y = normal_rows(30, 0), normal_rows(40, 1)
+    x_labels, y_labels = torch.arange(30) % 3, torch.arange(40) % 2
+    figures = metric.compare(Rows(x, None, x_labels), Rows(y, None, y_labels))
+    each = [frechet_distance_of_rows(x[x_labels == k], y[y_labels == k]) for k in (0, 1)]
+    expected = {'Class FID': np.mean(each), 'Class FID[0]': each[0], 'Class FID[1]': each[1]}
+    assert figures == pytest.approx(expected)
+    assert metric.doubt(20, 10).startswith('about 10 samples of each class')
+    with pytest.raises(ValueError, match='these samples have no classes'):
+        metric.compare(Rows(x), Rows(y, None, y_labels))
+
+
+def test_fid_of_each_class_takes_a_reference_with_classes(tmp_path):
+    np.savez(tmp_path / 'r.npz', blocky_images(8))
+    with pytest.raises(ValueError, match=r'r\.npz has no classes; those of an \.npz are in arr_1'):
+        ClassFrechetDistance(tmp_path / 'r.npz', TINY)

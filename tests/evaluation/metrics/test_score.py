@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmagic_adm.evaluation import inception_score
-from mmagic_adm.evaluation.score import score_of, split_sums
+from mmagic_adm.evaluation.metrics.score import score_of, split_sums
 from tests.reference import load_golden
 
 

@@ -5,17 +5,25 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.structures import LabelData
+from torch.nn import functional as F
 
 from mmagic_adm.evaluation import (
+    PRDC,
     BitsPerDim,
     ClassifierAccuracy,
+    CLIPMaximumMeanDiscrepancy,
     FrechetInceptionDistance,
     InceptionScore,
+    KernelInceptionDistance,
     NoisyAccuracy,
     PrecisionRecall,
+    Rows,
     SpatialFrechetInceptionDistance,
     frechet_distance,
+    gaussian_mmd,
     inception_score,
+    polynomial_mmd,
+    prdc,
     precision_recall,
     write_batch,
 )
@@ -40,6 +48,9 @@ def all_metrics(reference):
         SpatialFrechetInceptionDistance(reference, TINY),
         InceptionScore(TINY, split_size=20),
         PrecisionRecall(reference, TINY),
+        PRDC(reference, TINY, prefix='k=5'),
+        KernelInceptionDistance(reference, TINY, subsets=3, subset_size=30),
+        CLIPMaximumMeanDiscrepancy(reference, TINY),
     ]
 
 
@@ -62,7 +73,13 @@ def expected_figures():
         x, y = features(SAMPLES, kind), features(REFERENCE, kind)
         return frechet_distance(x.mean(0), torch.cov(x.T), y.mean(0), torch.cov(y.T))
 
-    precision, recall = precision_recall(features(REFERENCE), features(SAMPLES))
+    real, made = features(REFERENCE), features(SAMPLES)
+    precision, recall = precision_recall(real, made)
+    rng = np.random.RandomState(2020)
+    mmds = [
+        polynomial_mmd(*(rows[rng.choice(len(rows), 30, replace=False)] for rows in (real, made)))
+        for _ in range(3)
+    ]
     probabilities = features(SAMPLES, 'logits').softmax(1)
     return {
         'FID': distance('pool'),
@@ -70,18 +87,22 @@ def expected_figures():
         'Inception Score': inception_score(probabilities, split_size=20),
         'Precision': precision,
         'Recall': recall,
+        **{f'k=5/{name}': value for name, value in prdc(real, made).items()},
+        'KID': np.mean(mmds),
+        'KID std': np.std(mmds),
+        'CMMD': gaussian_mmd(F.normalize(made), F.normalize(real)),
     }
 
 
 def test_figures_are_those_of_all_samples_at_once(reference):
-    assert run(all_metrics(reference)) == pytest.approx(expected_figures(), rel=1e-6)
+    assert run(all_metrics(reference)) == pytest.approx(expected_figures(), rel=1e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize('batch_size', [1, 7, 50])
 def test_figures_do_not_depend_on_batches_or_order(batch_size, reference):
     order = np.random.default_rng(0).permutation(COUNT).tolist()
     figures = run(all_metrics(reference), batch_size=batch_size, indices=order)
-    assert figures == pytest.approx(expected_figures(), rel=1e-6)
+    assert figures == pytest.approx(expected_figures(), rel=1e-6, abs=1e-6)
 
 
 def test_figures_do_not_depend_on_the_number_of_processes(reference, tmp_path):
@@ -92,7 +113,7 @@ def test_figures_do_not_depend_on_the_number_of_processes(reference, tmp_path):
         return run(all_metrics(reference), indices=mine)
 
     for result in run_on_processes(figures, 3, tmp_path):
-        assert result == pytest.approx(expected_figures(), rel=1e-6)
+        assert result == pytest.approx(expected_figures(), rel=1e-6, abs=1e-6)
 
 
 def test_a_set_against_itself_is_perfect(tmp_path):
@@ -100,13 +121,15 @@ def test_a_set_against_itself_is_perfect(tmp_path):
     figures = run(all_metrics(tmp_path / 'same.npz'))
     assert figures['FID'] < 1e-6
     assert figures['sFID'] < 1e-6
-    assert (figures['Precision'], figures['Recall']) == (1, 1)
+    assert abs(figures['CMMD']) < 1e-6
+    for name in ('Precision', 'Recall', *(f'k=5/{name}' for name in PRDC.better)):
+        assert figures[name] == 1
 
 
 def test_one_look_at_each_batch_serves_all_metrics(reference):
     extractor = shared_extractor(TINY)
     metrics = all_metrics(reference)
-    assert all(metric._extractor is extractor for metric in metrics[1:])
+    assert all(metric.extractor is extractor for metric in metrics[1:])
     calls = extractor.calls
     run(metrics, batch_size=10)
     assert extractor.calls - calls == 5 + 1  # batches of samples, and one of the reference
@@ -115,7 +138,7 @@ def test_one_look_at_each_batch_serves_all_metrics(reference):
 def test_a_metric_starts_anew_after_it_was_evaluated(reference):
     metrics = all_metrics(reference)
     run(metrics, images=REFERENCE)
-    assert run(metrics) == pytest.approx(expected_figures(), rel=1e-6)
+    assert run(metrics) == pytest.approx(expected_figures(), rel=1e-6, abs=1e-6)
 
 
 def test_only_precision_and_recall_keep_the_samples_features(reference):
@@ -126,7 +149,7 @@ def test_only_precision_and_recall_keep_the_samples_features(reference):
 
     def numbers_held(metric):
         held = metric._running
-        tensors = held if isinstance(held, list) else vars(held).values()
+        tensors = [held.features] if isinstance(held, Rows) else vars(held).values()
         return sum(t.numel() for t in tensors if isinstance(t, torch.Tensor))
 
     assert [numbers_held(m) for m in (metrics[0], metrics[3])] == [6 + 6 * 6, COUNT * 6]
@@ -170,7 +193,8 @@ def test_samples_of_another_size_than_the_reference_are_refused_at_the_first_bat
 def test_too_few_samples_for_a_covariance_are_warned_of_at_the_first_batch(reference, monkeypatch):
     warnings = []
     monkeypatch.setattr(
-        'mmagic_adm.evaluation.metrics.print_log', lambda message, **_: warnings.append(message)
+        'mmagic_adm.evaluation.metrics.base.print_log',
+        lambda message, *_: warnings.append(message),
     )
     for num_samples in (6, 7):
         metric = FrechetInceptionDistance(reference, TINY)
@@ -268,3 +292,42 @@ class TestNoisyAccuracy:
         metric = NoisyAccuracy(topk=(1,))
         metric.process(None, [of_quarters(0, [0, 1, 2, 3])])
         assert metric.evaluate(1) == {'top1': 1.0}
+
+
+def test_intervals_are_as_wide_as_figures_of_other_samples_scatter():
+    """Of a share the spread is known: sqrt(p (1 - p) / n)."""
+    images = blocky_images(400, seed=2)
+    best, second = features(images, 'logits').topk(2).indices.T
+    labels = torch.where(torch.arange(400) % 4 == 0, second, best).tolist()  # right in 3 of 4
+    metric = ClassifierAccuracy(TINY, topk=(1,), repeats=300)
+    metric.process(None, labelled(images, labels))
+    figures = metric.evaluate(400)
+    assert figures['Accuracy top-1'] == 0.75
+    expected = 1.96 * (0.75 * 0.25 / 400) ** 0.5
+    assert figures['Accuracy top-1 ±'] == pytest.approx(expected, rel=0.1)
+
+
+def test_intervals_leave_the_figures_and_are_the_same_every_time(reference):
+    metrics = [
+        FrechetInceptionDistance(reference, TINY, repeats=3),
+        InceptionScore(TINY, split_size=20, repeats=3),
+        PrecisionRecall(reference, TINY, repeats=3),
+    ]
+    figures = run(metrics)
+    plain = {name: value for name, value in figures.items() if '±' not in name}
+    expected = expected_figures()
+    assert plain == pytest.approx({name: expected[name] for name in plain}, rel=1e-6)
+    assert all(figures[f'{name} ±'] > 0 for name in ('FID', 'Inception Score'))
+    order = np.random.default_rng(0).permutation(COUNT).tolist()
+    assert run(metrics, batch_size=7, indices=order) == pytest.approx(figures, rel=1e-5)
+
+
+def test_an_interval_takes_two_repeats(reference):
+    with pytest.raises(ValueError, match='two repeats and samples at least, not 1'):
+        run([FrechetInceptionDistance(reference, TINY, repeats=1)])
+
+
+def test_a_metric_knows_its_own_settings(reference):
+    kid = KernelInceptionDistance(reference, TINY, subsets=3)
+    assert kid.settings == dict(subsets=3, subset_size=1000, seed=2020)
+    assert FrechetInceptionDistance(reference, TINY).settings == {}

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from mmagic_adm.checkpoints.checkpoint import read_document
 from mmagic_adm.checkpoints.torchvision import load_torchvision
 from mmagic_adm.evaluation.features import images_of
-from mmagic_adm.evaluation.sample_metric import SampleMetric
+from mmagic_adm.evaluation.metrics.base import SampleMetric
 from mmagic_adm.files.download import fetch
 from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.guidance.classifier import freeze
