@@ -34,13 +34,39 @@ def test_figures_are_written_as_json_and_never_over_a_file_unasked(batches, feat
     out = tmp_path / 'new' / 'figures.json'
     arguments = [*batches, '--features', features, '--out', out]
     succeed('evaluate', *arguments)
-    assert json.loads(out.read_text()) == pytest.approx(evaluate(*batches, TINY))
+    figures = json.loads(out.read_text())['sets']['samples']['figures']
+    assert figures == pytest.approx(evaluate(*batches, TINY))
+    assert out.with_suffix('.md').read_text().startswith('| samples | number | Inception Score ↑ |')
     out.write_text('mine')
     refusal = fail('evaluate', *arguments)
     assert 'figures.json exists; choose another --out, or --overwrite' in refusal
     assert out.read_text() == 'mine'
     succeed('evaluate', *arguments, '--overwrite')
-    assert json.loads(out.read_text()) == pytest.approx(evaluate(*batches, TINY))
+    assert 'sets' in json.loads(out.read_text())
+
+
+def test_of_several_sets_it_prints_a_table_and_draws_a_plot(batches, features, tmp_path):
+    sets = [*batches, '--features', features, '--metrics', 'fid,prdc', '--repeats', '2']
+    out = tmp_path / 'report.json'
+    printed = succeed('evaluate', batches[0], *sets, '--nearest', '2', '--out', out)
+    assert printed.startswith('| samples | number | FID ↓ | Precision ↑ |')
+    assert printed.rstrip() == out.with_suffix('.md').read_text().rstrip()
+    ends = ('.json', '.md', '.png', '_nearest_0.png', '_nearest_1.png')
+    assert {file.name for file in tmp_path.glob('report*')} == {f'report{end}' for end in ends}
+
+
+def test_a_data_set_in_a_config_is_a_reference_and_images_are_resized_if_asked(
+    batches, features, tmp_path
+):
+    write_batch(tmp_path / 'large.npz', [blocky_images(40, size=16)], 40)
+    (tmp_path / 'data.yml').write_text(
+        f'dataset: {{type: NpzImages, ann_file: {batches[0].as_posix()}}}'
+    )
+    arguments = [tmp_path / 'data.yml', tmp_path / 'large.npz', '--features', features]
+    said = fail('evaluate', *arguments)
+    assert 'is of 8x8 images' in said
+    assert '--resize' in said
+    assert 'FID: ' in succeed('evaluate', *arguments, '--resize', '8', '--filter', 'box')
 
 
 def test_bad_input_ends_in_one_line(batches, features, tmp_path):

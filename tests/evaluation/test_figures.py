@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmagic_adm.evaluation import SampleEvaluator, evaluate, write_batch
+from mmagic_adm.evaluation import Resize, SampleEvaluator, evaluate, write_batch
+from mmagic_adm.evaluation.image_sets import ImageBatch
 from tests.evaluation.tiny import TINY, as_samples, blocky_images
 
 FAMILY = ['Inception Score', 'FID', 'sFID', 'Precision', 'Recall']
@@ -82,3 +83,57 @@ class TestSampleEvaluator:
     def test_a_metric_without_its_reference_is_refused(self):
         with pytest.raises(TypeError, match='reference'):
             SampleEvaluator(kinds('FrechetInceptionDistance'), features=TINY)
+
+
+def test_metrics_go_by_name_and_may_take_another_network(reference):
+    networks = dict(dinov2=dict(TINY, dim=3), clip=dict(TINY, dim=4))
+    names = ['fid', 'fd_dinov2', 'kid', 'cmmd', 'pr:dinov2']
+    evaluator = SampleEvaluator(names, reference, TINY, networks, repeats=2)
+    assert [metric.extractor.weight.shape[1] for metric in evaluator.metrics] == [6, 3, 6, 4, 3]
+    assert {metric.repeats for metric in evaluator.metrics} == {2}
+    evaluator.process(as_samples(blocky_images(60)))
+    figures = evaluator.evaluate(60)
+    assert {'FID', 'FD-DINOv2', 'KID', 'CMMD', 'dinov2/Precision', 'FID ±'} <= figures.keys()
+    assert figures['FD-DINOv2'] < 1e-6
+    assert figures['dinov2/Recall'] == 1
+
+
+@pytest.mark.parametrize(
+    ('name', 'said'),
+    [
+        ('fd', "there is no metric 'fd'; did you mean fid"),
+        ('kid:resnet', "there is no network 'resnet'; there are inception, dinov2, clip"),
+    ],
+)
+def test_a_name_of_nothing_is_named(name, said, reference):
+    with pytest.raises(ValueError, match=said):
+        SampleEvaluator([name], reference, TINY)
+
+
+def test_several_networks_look_at_each_batch_once_in_one_pass(reference, tmp_path, monkeypatch):
+    read = []
+    batches = ImageBatch.batches
+
+    def watched(self, *arguments):
+        read.append(self.path.name)
+        yield from batches(self, *arguments)
+
+    monkeypatch.setattr(ImageBatch, 'batches', watched)
+    write_batch(tmp_path / 'samples.npz', [blocky_images(40, seed=1)], 40)
+    networks = dict(dinov2=dict(TINY, dim=3), clip=dict(TINY, dim=4))
+    names = ['fid', 'kid', 'prdc', 'fd_dinov2', 'prdc:dinov2', 'cmmd']
+    samples = tmp_path / 'samples.npz'
+    evaluate(reference, samples, TINY, metrics=names, networks=networks)
+    assert read.count('samples.npz') == 1
+
+
+def test_sizes_that_differ_are_compared_when_asked(reference, tmp_path):
+    images = blocky_images(60).repeat(2, axis=1).repeat(2, axis=2)
+    write_batch(tmp_path / 'large.npz', [images], 60)
+    figures = evaluate(reference, tmp_path / 'large.npz', TINY, resize=Resize(8, 'box'))
+    assert figures['FID'] < 1e-6
+
+
+def test_a_data_set_is_a_reference(reference):
+    config = dict(type='NpzImages', ann_file=str(reference))
+    assert evaluate(config, reference, TINY, metrics=['fid'])['FID'] < 1e-6
