@@ -90,7 +90,9 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
         metrics.InceptionScore,
         metrics.FrechetInceptionDistance,
         metrics.SpatialFrechetInceptionDistance,
-        metrics.PrecisionRecall,
+        metrics.PRDC,
+        metrics.KernelInceptionDistance,
+        metrics.CLIPMaximumMeanDiscrepancy,
     ]
     # All are looked up before any is replaced: one inherits from another.
     for kind, compute in [(kind, kind.compute_metrics) for kind in kinds]:
@@ -109,6 +111,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
             type='SampleEvaluator',
             reference=str(folder / 'reference.npz'),
             features=dict(type='FreeFeatures'),
+            networks=dict(clip=dict(type='FreeFeatures')),
             metrics=[dict(type=kind.__name__) for kind in kinds],
         ),
         log_level='ERROR',

@@ -24,10 +24,12 @@ from mmagic_adm.engine.sample_shards import SampleShards, Shard
 from mmagic_adm.evaluation import (
     InceptionFeatures,
     PrecisionRecall,
+    Reference,
     evaluate,
     open_images,
     precision_recall,
 )
+from mmagic_adm.evaluation.reference import features_file
 from mmagic_adm.files.alone import claimed
 from mmagic_adm.files.download import fetch
 from mmagic_adm.files.pictures import as_pictures
@@ -37,7 +39,7 @@ from tests.commands.running import fail, run_here
 from tests.engine.training import resume as resume_training
 from tests.engine.training import train as run_training
 from tests.engine.training import training_config
-from tests.evaluation.tiny import TINY, blocky_images
+from tests.evaluation.tiny import TINY, TinyFeatures, blocky_images
 from tests.reference import REPOSITORY, load_manifest
 from tests.tiny import CLASSIFIER, build_model, model_config
 
@@ -414,15 +416,22 @@ def images_as_floats(folder, monkeypatch):
     open_images(batch_in(folder, np.zeros((4, 8, 8, 3))))
 
 
-@provokes('… has grey images, …; the metrics take RGB')
-def grey_images(folder, monkeypatch):
-    open_images(batch_in(folder, np.zeros((4, 8, 8, 1), np.uint8)))
-
-
 @provokes('figures compare images of one size: take the reference batch of that size')
 def sizes_apart(folder, monkeypatch):
     small = batch_in(folder, blocky_images(4, size=8))
     evaluate(batch_in(folder, blocky_images(4, size=16), 'reference.npz'), small, TINY)
+
+
+@provokes('there is no metric …')
+def no_such_metric(folder, monkeypatch):
+    evaluate(batch_in(folder, blocky_images(4)), folder / 'samples.npz', TINY, metrics=['fdd'])
+
+
+@provokes('… has features of another network than …')
+def features_of_another_network(folder, monkeypatch):
+    first, second = TinyFeatures(), TinyFeatures(dim=5)
+    made = features_file(open_images(batch_in(folder, blocky_images(4))), first)
+    Reference(made).rows(second)
 
 
 @provokes('… has no images, but …: a figure that was asked for takes more')
