@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mmagic_adm.files.download import fetch
 from mmagic_adm.files.npz import ImagesFile
 from mmagic_adm.files.pictures import EXTENSIONS, as_pixels, opened, read_picture
 from mmagic_adm.registry import DATASETS, SCOPE, build_part
@@ -230,9 +231,9 @@ def open_images(source: str | Path | dict, resize: Resize | None = None) -> Imag
     """Opens a set of images, and checks that they are what the metrics can take.
 
     Args:
-        source: An .npz with the images in arr_0, (N, H, W, 1 or 3) uint8; a folder of image files,
-            or one that ``mmagic-adm sample`` filled; one of LSUN's databases; or the config of a
-            data set.
+        source: An .npz with the images in arr_0, (N, H, W, 1 or 3) uint8, or its URL; a folder of
+            image files, or one that ``mmagic-adm sample`` filled; one of LSUN's databases; or the
+            config of a data set.
         resize: What to bring the images to one size by; None refuses other sizes than the first's.
 
     Raises:
@@ -240,7 +241,7 @@ def open_images(source: str | Path | dict, resize: Resize | None = None) -> Imag
     """
     if isinstance(source, dict):
         return DatasetImages(source, resize)
-    path = Path(source).expanduser()
+    path = fetch(source) if '://' in str(source) else Path(source).expanduser()
     if (path / DATABASE).is_file():
         pipeline = [dict(type='ReadImage', _scope_=SCOPE)]
         return DatasetImages(dict(type='LSUN', data_root=str(path), pipeline=pipeline), resize)

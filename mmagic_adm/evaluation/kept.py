@@ -96,7 +96,7 @@ class Rows:
 
     def update(self, rows: Rows) -> None:
         """Takes in more; they are kept on the CPU."""
-        self._pieces += [(features.cpu(), *others) for features, *others in rows._pieces]
+        self._pieces += [(x.cpu(), numbers, labels) for x, numbers, labels in rows._pieces]
 
     @property
     def features(self) -> Tensor:

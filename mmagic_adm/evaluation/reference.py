@@ -210,7 +210,7 @@ def features_file(images: ImageSet, extractor: FeatureExtractor) -> Path:
                 written_whole(file, size, overwrite=True) as temporary,
                 temporary.open('wb') as out,
             ):
-                np.savez(out, **arrays)
+                np.savez(out, **arrays)  # type: ignore[arg-type]
         write_json(note, dict(file=file.name), overwrite=True)
     return file
 

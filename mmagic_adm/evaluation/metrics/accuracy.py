@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -27,7 +27,7 @@ class ClassifierAccuracy(FeatureMetric):
     """
 
     name = 'accuracy'
-    better = MappingProxyType({'Accuracy': HIGHER})
+    better: Mapping[str, str] = MappingProxyType({'Accuracy': HIGHER})
     kind = 'logits'
     accumulator = Sums
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -89,7 +90,7 @@ class FrechetInceptionDistance(FeatureMetric):
 
     name = 'fid'
     better = MappingProxyType({'FID': LOWER})
-    accumulator = RunningStatistics
+    accumulator: Callable[[], Any] = RunningStatistics
 
     def take_in(self, running: Any, rows: Rows) -> None:
         """Puts features into the accumulator."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -101,4 +101,4 @@ class InceptionScore(FeatureMetric):
 
     def compare(self, samples: Sums, reference: Any) -> dict[str, float]:
         """The figure, from the sums over all samples."""
-        return {'Inception Score': score_of(samples)}
+        return {'Inception Score': score_of(cast(Mapping[int, Tensor], samples))}
