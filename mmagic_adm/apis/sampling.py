@@ -231,8 +231,11 @@ def scheduler_config(scheduler: SchedulerSpec) -> dict | Scheduler | None:
             registered here, or else of a solver of diffusers; a config; a scheduler; or None for
             the model's own.
     """
-    if not isinstance(scheduler, str):
-        return scheduler
+    return scheduler_named(scheduler) if isinstance(scheduler, str) else scheduler
+
+
+def scheduler_named(scheduler: str) -> dict[str, Any]:
+    """Config of the scheduler of a short name, or of a class's."""
     name = SCHEDULERS.get(scheduler.lower(), scheduler)
     DIFFUSION_SCHEDULERS.import_from_location()
     if name in DIFFUSION_SCHEDULERS.module_dict:

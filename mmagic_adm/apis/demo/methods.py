@@ -7,7 +7,7 @@ from typing import Any
 
 from mmagic_adm.apis.class_names import IMAGENET_CLASSES
 from mmagic_adm.apis.demo.catalogue import ModelFacts
-from mmagic_adm.apis.sampling import scheduler_config
+from mmagic_adm.apis.sampling import scheduler_named
 from mmagic_adm.guidance import Form
 from mmagic_adm.models.scheduler_choice import TRAINED_PROCESS
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS
@@ -135,7 +135,7 @@ def changes(
 
 def _other_scheduler(facts: ModelFacts, scheduler: str | None) -> dict[str, Any]:
     """Config of another scheduler for the process that the model was trained on."""
-    own, named = facts.scheduler or {}, scheduler_config(scheduler) or {}
+    own, named = facts.scheduler or {}, {} if scheduler is None else scheduler_named(scheduler)
     trained = ('beta_schedule', *TRAINED_PROCESS)
     return named | {name: own[name] for name in trained if name in own}
 
@@ -150,8 +150,9 @@ def _paced(guidance: dict[str, Any]) -> dict[str, Any]:
 
 def _sampler(facts: ModelFacts, scheduler: str | None) -> Any:
     """A scheduler, or its class, which says what guidance it takes."""
-    config = scheduler_config(scheduler)
-    return facts.built_scheduler if config is None else DIFFUSION_SCHEDULERS.get(config['type'])
+    if scheduler is None:
+        return facts.built_scheduler
+    return DIFFUSION_SCHEDULERS.get(scheduler_named(scheduler)['type'])
 
 
 def _forms(guidance: Mapping[str, Any]) -> frozenset[Form]:
