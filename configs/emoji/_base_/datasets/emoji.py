@@ -18,3 +18,17 @@ train_dataloader = dict(
         ),
     ),
 )
+held_out_dataloader = dict(
+    batch_size=100,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='Emoji',
+        data_root='data/emoji/node_modules',
+        split='held_out',
+        pipeline=[
+            dict(type='DrawEmoji', image_size=32),
+            dict(type='PackTrainingImage'),
+        ],
+    ),
+)

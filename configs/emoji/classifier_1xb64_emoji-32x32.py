@@ -1,0 +1,27 @@
+# Trains the noise-aware classifier of drawings.
+_base_ = [
+    '../guided_diffusion/_base_/schedules/runtime.py',
+    './_base_/models/classifier_emoji-32x32.py',
+    './_base_/datasets/emoji.py',
+]
+
+model = dict(
+    type='ClassifierTraining',
+    classifier={{_base_.classifier}},
+    diffusion_scheduler=dict(type='DDIMScheduler'),
+)
+train_dataloader = dict(batch_size=64)
+
+max_iters = 1200
+train_cfg = dict(type='TrainingLoop', max_iters=max_iters, val_interval=300)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.02, by_epoch=False, begin=0, end=50),
+    dict(type='LinearLR', start_factor=1, end_factor=0, by_epoch=False, begin=0, end=max_iters),
+]
+
+val_dataloader = {{_base_.held_out_dataloader}}
+val_cfg = dict()
+val_evaluator = dict(type='NoisyAccuracy')
+
+default_hooks = dict(checkpoint=dict(interval=300))
