@@ -7,10 +7,11 @@ _base_ = [
 
 model = dict(
     type='ClassifierTraining',
+    _scope_='mmagic_adm',
     classifier={{_base_.classifier}},
-    diffusion_scheduler=dict(type='DDIMScheduler'),
+    diffusion_scheduler=dict(type='DDIMScheduler', beta_schedule='cosine'),
 )
-train_dataloader = dict(batch_size=64)
+train_dataloader = dict(batch_size=128)
 
 max_iters = 1200
 train_cfg = dict(type='TrainingLoop', max_iters=max_iters, val_interval=300)

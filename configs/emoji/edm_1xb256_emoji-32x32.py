@@ -1,4 +1,4 @@
-# A U-Net of drawings in colour, small enough to be trained on two cores.
+# Trains the U-Net of drawings that ships with the package.
 _base_ = [
     '../guided_diffusion/_base_/schedules/runtime.py',
     './_base_/models/edm_emoji-32x32.py',
@@ -8,13 +8,13 @@ _base_ = [
 model = dict(
     type='AblatedDiffusionModel',
     _scope_='mmagic_adm',
-    unet={{_base_.unet}},
+    unet=dict(type='EDMPrecond', network={{_base_.unet}}),
     diffusion_scheduler=dict(type='EDMHeunScheduler'),
     num_inference_steps=18,
     loss=dict(type='EDMLoss', P_mean=-1.2, P_std=1.2),
 )
 
-max_iters = 6000
+max_iters = 4000
 train_cfg = dict(type='TrainingLoop', max_iters=max_iters)
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -26,13 +26,10 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False, begin=200, end=max_iters),
 ]
 
-default_hooks = dict(
-    logger=dict(interval=25),
-    checkpoint=dict(interval=250),
-)
+default_hooks = dict(checkpoint=dict(interval=1000))
 custom_hooks = [
     dict(type='StopOnNaN'),
     dict(type='TrainingState'),
-    dict(type='MovingAverages', rates=(0.995,)),
-    dict(type='SampleSheet', interval=500, num_samples=32),
+    dict(type='MovingAverages', rates=(0.999,), ramp_up=0.1),
+    dict(type='SampleSheet', interval=1000, num_samples=32),
 ]

@@ -1,14 +1,15 @@
 # Trains the upsampler of drawings.
-_base_ = ['./edm_1xb16_emoji-32x32.py', './_base_/models/edm-u_emoji-32x32-64x64.py']
+_base_ = ['./edm_1xb256_emoji-32x32.py', './_base_/models/edm-u_emoji-32x32-64x64.py']
 
 model = dict(
     type='UpsamplerTraining',
-    unet=dict(_delete_=True, **_base_.upsampler),
+    unet=dict(_delete_=True, type='EDMPrecond', network={{_base_.upsampler}}),
     low_res_size=32,
     max_blur=0.5,
     max_noise=0.1,
 )
 train_dataloader = dict(
+    batch_size=128,
     dataset=dict(
         dataset=dict(
             pipeline=[
@@ -16,5 +17,10 @@ train_dataloader = dict(
                 dict(type='PackTrainingImage'),
             ]
         )
-    )
+    ),
 )
+custom_hooks = [
+    dict(type='StopOnNaN'),
+    dict(type='TrainingState'),
+    dict(type='MovingAverages', rates=(0.999,), ramp_up=0.1),
+]

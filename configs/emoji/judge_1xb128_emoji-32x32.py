@@ -5,15 +5,21 @@ _base_ = [
     './_base_/datasets/emoji.py',
 ]
 
-model = dict(type='ClassifierTraining', classifier={{_base_.plain}}, label_smoothing=0.05)
+model = dict(
+    type='ClassifierTraining',
+    _scope_='mmagic_adm',
+    classifier={{_base_.plain}},
+    label_smoothing=0.05,
+)
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=128,
     dataset=dict(
         dataset=dict(
             split='held_out',
             pipeline=[
-                dict(type='DrawEmoji', image_size=32, mirror_prob=0.5),
+                dict(type='DrawEmoji', image_size=64, mirror_prob=0.5),
                 dict(type='RandomAffine', turn=0.08, stretch=0.1, slant=0.08, fill=255),
+                dict(type='CenterSquare', size=32),
                 dict(type='RandomGrain', max_std=12.75),
                 dict(type='PackTrainingImage'),
             ],
