@@ -125,8 +125,8 @@ class Judge:
     ) -> None:
         self.family, self.device = FAMILIES[name], device
         weights = weights or f'bundled://{name}_judge.safetensors'
-        self.network = PlainClassifierFeatures(dict(self.family.judge), weights).network
-        self.network.to(device).eval()
+        self.extractor = PlainClassifierFeatures(dict(self.family.judge), weights).to(device)
+        self.network = self.extractor.network
         held_out, _ = self.family.images_of('held_out')
         self.reference = self.features(held_out)
         self.training = [as_images(batch).flatten(1) for batch in self.family.training_images()]
@@ -156,6 +156,14 @@ class Judge:
         ours, theirs = statistics
         return frechet_distance(ours.mean, ours.covariance, theirs.mean, theirs.covariance)
 
+    def write_reference(self, file: Path) -> None:
+        """Writes its features of the held-out images, for a config's evaluation."""
+        mean, covariance = self.reference.double().mean(0), self.reference.double().T.cov()
+        network, features = np.array(self.extractor.identity()), self.reference.numpy()
+        np.savez_compressed(
+            file, mu=mean.numpy(), sigma=covariance.numpy(), features=features, network=network
+        )
+
     def figures(self, images: Tensor, labels: Tensor) -> list[float]:
         """What `HEADS` says, but for the time."""
         features = self.features(images)
@@ -184,9 +192,15 @@ def main() -> None:
     parser.add_argument('--scales', type=float, nargs='+', default=[None])
     parser.add_argument('--sheets', type=Path, help='folder for contact sheets')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument(
+        '--write', type=Path, help='file for what the judge sees in held-out images'
+    )
     arguments = parser.parse_args()
 
     judge = Judge(arguments.family, arguments.device)
+    if arguments.write:
+        judge.write_reference(arguments.write)
+        return
     print(ROW.format(*HEADS))
     for split in ('held_out', 'train'):
         report(f'{split} images', [[*judge.figures(*judge.family.images_of(split)), 0]])

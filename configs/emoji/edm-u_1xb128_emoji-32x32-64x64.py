@@ -1,9 +1,16 @@
 # Trains the upsampler of drawings.
-_base_ = ['./edm_1xb256_emoji-32x32.py', './_base_/models/edm-u_emoji-32x32-64x64.py']
+_base_ = [
+    './_base_/schedules/edm.py',
+    './_base_/models/edm-u_emoji-32x32-64x64.py',
+    './_base_/datasets/emoji.py',
+]
 
 model = dict(
     type='UpsamplerTraining',
-    unet=dict(_delete_=True, type='EDMPrecond', network={{_base_.upsampler}}),
+    _scope_='mmagic_adm',
+    unet=dict(type='EDMPrecond', network={{_base_.unet}}),
+    diffusion_scheduler=dict(type='EDMHeunScheduler'),
+    loss=dict(type='EDMLoss', P_mean=-1.2, P_std=1.2),
     low_res_size=32,
     max_blur=0.5,
     max_noise=0.1,
@@ -19,8 +26,3 @@ train_dataloader = dict(
         )
     ),
 )
-custom_hooks = [
-    dict(type='StopOnNaN'),
-    dict(type='TrainingState'),
-    dict(type='MovingAverages', rates=(0.999,), ramp_up=0.1),
-]

@@ -4,7 +4,7 @@ model = dict(
     type='AblatedUpsamplingModel',
     _scope_='mmagic_adm',
     low_res_size=32,
-    unet=dict(type='EDMPrecond', network={{_base_.upsampler}}),
+    unet=dict(type='EDMPrecond', network={{_base_.unet}}),
     diffusion_scheduler=dict(type='EDMHeunScheduler'),
     num_inference_steps=10,
 )

@@ -1,6 +1,6 @@
 # Trains the U-Net of drawings that ships with the package.
 _base_ = [
-    '../guided_diffusion/_base_/schedules/runtime.py',
+    './_base_/schedules/edm.py',
     './_base_/models/edm_emoji-32x32.py',
     './_base_/datasets/emoji.py',
 ]
@@ -13,23 +13,7 @@ model = dict(
     num_inference_steps=18,
     loss=dict(type='EDMLoss', P_mean=-1.2, P_std=1.2),
 )
-
-max_iters = 4000
-train_cfg = dict(type='TrainingLoop', max_iters=max_iters)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01),
-    clip_grad=dict(max_norm=1.0),
-)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False, begin=200, end=max_iters),
-]
-
-default_hooks = dict(checkpoint=dict(interval=1000))
 custom_hooks = [
-    dict(type='StopOnNaN'),
-    dict(type='TrainingState'),
-    dict(type='MovingAverages', rates=(0.999,), ramp_up=0.1),
+    *_base_.custom_hooks,
     dict(type='SampleSheet', interval=1000, num_samples=32),
 ]

@@ -6,6 +6,7 @@ model = dict(
     unet=dict(type='EDMPrecond', network={{_base_.unet}}),
     diffusion_scheduler=dict(type='EDMHeunScheduler'),
     num_inference_steps=18,
+    class_names={{_base_.class_names}},
 )
 
 weights = dict(unet='bundled://emoji-32x32_unet.safetensors')

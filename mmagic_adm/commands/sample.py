@@ -108,7 +108,7 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
             return_trajectory=arguments.trajectory,
             **sampler,
         )
-        return folder.finish(count, names_of_classes(model.num_classes))
+        return folder.finish(count, names_of_classes(model.num_classes, model.class_names))
 
 
 def make(

@@ -132,7 +132,7 @@ class PrecisionRecall(FeatureMetric):
     ) -> None:
         super().__init__(features, reference, prefix)
         self.neighbourhood = neighbourhood
-        self.reference.check_has_images()
+        self.reference.check_has_features(self._extractor)
 
     def update(self, data_samples: Sequence[dict]) -> None:
         """Takes in a batch of samples."""

@@ -25,6 +25,8 @@ from mmagic_adm.files.npz import IMAGES, read_arrays, read_names, write_batch
 STATISTICS = {'pool': ('mu', 'sigma'), 'spatial': ('mu_s', 'sigma_s')}
 # Identity of the extractor that the statistics are of; published files do not say.
 NETWORK = 'network'
+# The 'pool' features of each image, where they stand in for images that are not passed on.
+FEATURES = 'features'
 # Statistics by kind of features, and the 'pool' features of each image where they were kept.
 SetFeatures = tuple[dict[str, RunningStatistics], Tensor]
 # As many as published files hold for precision and recall.
@@ -36,8 +38,9 @@ class Reference:
     """Reference batches in the family's format, for any network.
 
     Args:
-        source: Path or URL of an .npz that holds ``arr_0``, or ``mu`` and ``sigma``, or both; or a
-            folder of images, of which such a file is made the first time, and kept.
+        source: Path or URL of an .npz that holds ``arr_0``, or ``mu`` and ``sigma``, or both, or
+            ``features`` in place of images; or a folder of images, of which such a file is made the
+            first time, and kept.
 
     Attributes:
         images: The images, if there are any.
@@ -68,6 +71,11 @@ class Reference:
                 'asked for takes more; leave it out, or give a reference with images'
             )
 
+    def check_has_features(self, extractor: FeatureExtractor) -> None:
+        """Refuses a file that has neither features of each image nor images."""
+        if self._file is None or not _has_features(self._file, extractor):
+            self.check_has_images()
+
     def check_has_statistics(self, kind: str, extractor: FeatureExtractor) -> None:
         """Refuses a file that has neither statistics of these features nor images."""
         if self._file is None or kind not in _kinds_in(self._file, extractor):
@@ -90,7 +98,9 @@ class Reference:
 
     def features(self, extractor: FeatureExtractor) -> Tensor:
         """The 'pool' features of every image, (N, D); every process must call it."""
-        self.check_has_images()
+        self.check_has_features(extractor)
+        if self._file is not None and _has_features(self._file, extractor):
+            return torch.from_numpy(read_arrays(self._file, [FEATURES])[FEATURES])
         return self._look(extractor)[1]
 
     def _file_for(self, extractor: FeatureExtractor) -> Path:
@@ -124,12 +134,19 @@ def _names_in(file: Path, source: str | Path) -> list[str]:
 
 def _kinds_in(file: Path, extractor: FeatureExtractor) -> list[str]:
     """The kinds of features that a file has statistics of, if they are of this network."""
-    names = read_names(file)
-    if NETWORK in names:
-        is_the_network = read_arrays(file, [NETWORK])[NETWORK] == extractor.identity()
-    else:
-        is_the_network = extractor.is_published
-    return [k for k in STATISTICS if is_the_network and {*STATISTICS[k]} <= {*names}]
+    names = read_names(file) if _is_of(file, extractor) else []
+    return [kind for kind in STATISTICS if {*STATISTICS[kind]} <= {*names}]
+
+
+def _has_features(file: Path, extractor: FeatureExtractor) -> bool:
+    return FEATURES in read_names(file) and _is_of(file, extractor)
+
+
+def _is_of(file: Path, extractor: FeatureExtractor) -> bool:
+    """Whether what a file says of features is of those that this network sees."""
+    if NETWORK in read_names(file):
+        return bool(read_arrays(file, [NETWORK])[NETWORK] == extractor.identity())
+    return extractor.is_published
 
 
 def shared_reference(source: str | Path) -> Reference:

@@ -1,7 +1,7 @@
 _base_ = ['../models/plain_emoji-32x32.py']
 
 # Samples are compared with the drawings that were held out, as the judge sees them.
-# Of these the file has the statistics, not the images.
+# Of these the file has features, not the images.
 test_dataloader = dict(
     batch_size=250,
     num_workers=0,
@@ -24,5 +24,9 @@ test_evaluator = dict(
         classifier={{_base_.plain}},
         weights='bundled://emoji-32x32_judge.safetensors',
     ),
-    metrics=[dict(type='ClassifierAccuracy'), dict(type='FrechetInceptionDistance')],
+    metrics=[
+        dict(type='ClassifierAccuracy'),
+        dict(type='FrechetInceptionDistance'),
+        dict(type='PrecisionRecall'),
+    ],
 )

@@ -1,5 +1,5 @@
 # The U-Net that enlarges drawings, without the preconditioning around it.
-upsampler = dict(
+unet = dict(
     type='ADMSuperResolutionUNet',
     image_size=64,
     model_channels=24,

@@ -15,3 +15,4 @@ unet = dict(
     class_dropout_prob=0.1,
     min_group_channels=8,
 )
+class_names = ('face', 'animal', 'person', 'heart', 'fruit', 'clock', 'button', 'flag')
