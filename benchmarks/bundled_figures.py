@@ -192,9 +192,7 @@ def main() -> None:
     parser.add_argument('--scales', type=float, nargs='+', default=[None])
     parser.add_argument('--sheets', type=Path, help='folder for contact sheets')
     parser.add_argument('--device', default='cpu')
-    parser.add_argument(
-        '--write', type=Path, help='file for what the judge sees in held-out images'
-    )
+    parser.add_argument('--write', type=Path, help='file for features of held-out images')
     arguments = parser.parse_args()
 
     judge = Judge(arguments.family, arguments.device)

@@ -23,7 +23,7 @@ def test_an_upsampler_is_refused():
 
 
 def test_the_bundled_model():
-    facts = facts_of(BUNDLED_MODEL)
+    facts = facts_of('adm-g_ddim25_digits-16x16')
     assert (facts.image_size, facts.num_classes, facts.steps) == (16, 10, 25)
     assert (facts.has_classifier, facts.has_null_label, facts.is_bundled) == (True, True, True)
     assert facts.class_names == tuple('0123456789')
