@@ -1,4 +1,4 @@
-"""The drawings that ship: each config samples, and a judge that takes no part knows what it sees."""
+"""The drawings that ship: a judge that takes no part in sampling knows what it sees."""
 
 import pytest
 import torch
