@@ -15,5 +15,5 @@ model = dict(
 )
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type='SampleSheet', interval=1000, num_samples=32),
+    dict(type='SampleSheet', interval=250, num_samples=32),
 ]

@@ -27,12 +27,12 @@ train_dataloader = dict(
     ),
 )
 
-max_iters = 2000
-train_cfg = dict(type='TrainingLoop', max_iters=max_iters, val_interval=500)
+max_iters = 750
+train_cfg = dict(type='TrainingLoop', max_iters=max_iters, val_interval=250)
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=500),
-    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=500, end=max_iters),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False, begin=200, end=max_iters),
 ]
 
 val_dataloader = dict(
@@ -42,4 +42,4 @@ val_dataloader = dict(
 val_cfg = dict()
 val_evaluator = dict(type='NoisyAccuracy')
 
-default_hooks = dict(checkpoint=dict(interval=500))
+default_hooks = dict(checkpoint=dict(interval=250))

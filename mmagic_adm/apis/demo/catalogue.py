@@ -20,7 +20,7 @@ from mmagic_adm.models.configs import find_config
 from mmagic_adm.networks import ADMEncoder
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
-BUNDLED_MODEL = 'edm-cfg_heun18_emoji-32x32'
+BUNDLED_MODEL = 'edm-g_heun18_emoji-32x32'
 
 
 @dataclass(frozen=True)

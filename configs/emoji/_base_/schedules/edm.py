@@ -1,7 +1,7 @@
 # AdamW, annealed to nothing, and an average that forgets the beginning.
 _base_ = ['../../../guided_diffusion/_base_/schedules/runtime.py']
 
-max_iters = 4000
+max_iters = 1250
 train_cfg = dict(type='TrainingLoop', max_iters=max_iters)
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -13,7 +13,7 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=False, begin=200, end=max_iters),
 ]
 
-default_hooks = dict(checkpoint=dict(interval=1000))
+default_hooks = dict(checkpoint=dict(interval=250))
 custom_hooks = [
     dict(type='StopOnNaN'),
     dict(type='TrainingState'),
