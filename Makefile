@@ -1,7 +1,7 @@
 # `make test` and `make demo` are all a new user needs; the rest is for those who work on the code.
 #
 #   make            say this
-#   make demo       set up .venv if need be, and sample digits with the bundled model
+#   make demo       set up .venv if need be, and draw with the bundled model in colour
 #   make demo-web   the same models in a page of the browser, on this machine alone
 #   make test       set up .venv if need be, and run the quick tests
 #   make test-all   every test, the slow ones too
@@ -61,8 +61,8 @@ $(STAMP): setup.cfg setup.py pyproject.toml $(wildcard requirements/*.txt)
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/mmagic-adm sample adm-g_ddim25_digits-16x16 \
-		--labels 0,1,2,3,4,5,6,7,8,9 --num-samples 100 --batch-size 50 --out outputs/demo
+	$(BIN)/mmagic-adm sample edm-g_heun18_emoji-32x32 --steps 8 --num-samples 64 --batch-size 32 \
+		--labels face,animal,person,heart,fruit,clock,button,flag --out outputs/demo
 
 demo-web: $(STAMP)
 	$(BIN)/mmagic-adm demo

@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 import torch
-from digits_figures import BATCH, Judge, fid, images_of
+from bundled_figures import BATCH, Judge
 
 from mmagic_adm.apis import init_model
 from mmagic_adm.apis.sampling import scheduler_config
@@ -57,8 +57,7 @@ def main() -> None:
     parser.add_argument('--ways', nargs='+', default=[''], help='words in the names of rows')
     arguments = parser.parse_args()
 
-    judge = Judge()
-    reference = judge.features(images_of('held_out')[0])
+    judge = Judge('digits-16x16')
     labels = torch.arange(arguments.num_samples) % 10
     first: torch.Tensor | None = None
     print(
@@ -73,7 +72,7 @@ def main() -> None:
         first = samples if first is None else first
         images = as_uint8(samples)
         features = judge.features(images)
-        precision, recall = precision_recall(reference, features)
+        precision, recall = precision_recall(judge.reference, features)
         is_alike = samples is not first and not {'other_seeds', 'model'} & way.keys()
         likeness = psnr(samples, first) if is_alike else '-'
         print(
@@ -82,7 +81,7 @@ def main() -> None:
                 calls,
                 guided,
                 f'{float((judge.labels(images) == labels).float().mean()):.2%}',
-                f'{fid(features, reference):.3f}',
+                f'{judge.fid(features):.3f}',
                 f'{precision:.3f}',
                 f'{recall:.3f}',
                 likeness,

@@ -18,7 +18,7 @@ SAYS = re.compile(r'Published[^:]*:\s(# )?FID')
 
 
 def has_upsamplers(name):
-    return '-u_' in name and name.startswith('adm-g')
+    return 'upsamplers' in find_config(name).model
 
 
 @pytest.mark.parametrize('name', [name for name in list_models() if not has_upsamplers(name)])

@@ -1,4 +1,4 @@
-"""ImageNet's classes by name."""
+"""Classes by name."""
 
 from __future__ import annotations
 
@@ -48,8 +48,12 @@ def find_label(label: int | str, class_names: Sequence[str]) -> int:
     raise ValueError(f'no class is called {label!r}; {advice}')
 
 
-def names_of_classes(num_classes: int | None) -> tuple[str, ...]:
-    """Names for a model's classes: ImageNet's for a model of 1000, else their numbers."""
+def names_of_classes(
+    num_classes: int | None, given: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Names for a model's classes: those given, ImageNet's for a model of 1000, or numbers."""
+    if given is not None:
+        return tuple(given)
     if num_classes == IMAGENET_CLASSES:
         return imagenet_class_names()
     return tuple(str(i) for i in range(num_classes or 0))

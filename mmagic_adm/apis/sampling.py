@@ -44,7 +44,7 @@ def resolve_labels(model: AblatedDiffusionModel, labels: LabelSpec) -> list[int 
         return [None]
     if model.num_classes is None:
         raise ValueError('labels were given, but this model has no classes')
-    names = names_of_classes(model.num_classes)
+    names = names_of_classes(model.num_classes, model.class_names)
     if isinstance(labels, Tensor):
         labels = labels.tolist()
     is_list = isinstance(labels, Sequence) and not isinstance(labels, str)

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments."""
     parser.add_argument(
         '--model',
-        default='adm-g_ddim25_digits-16x16',
+        default='edm-g_heun18_emoji-32x32',
         help='the model chosen at first: name of a config, or path (default: %(default)s)',
     )
     parser.add_argument(

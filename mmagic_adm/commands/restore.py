@@ -132,7 +132,8 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
             scale=arguments.guidance_scale,
             scheduler=scheduler,
         )
-        samples, sheet = folder.finish(count, names_of_classes(model.num_classes))
+        names = names_of_classes(model.num_classes, model.class_names)
+        samples, sheet = folder.finish(count, names)
     if known is None:
         return samples, sheet
     made = torch.from_numpy(read_images(samples)[0].copy()).permute(0, 3, 1, 2)

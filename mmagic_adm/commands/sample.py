@@ -107,7 +107,7 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
             scheduler=arguments.scheduler,
             trajectory=arguments.trajectory,
         )
-        return folder.finish(count, names_of_classes(model.num_classes))
+        return folder.finish(count, names_of_classes(model.num_classes, model.class_names))
 
 
 def make(

@@ -1,5 +1,6 @@
 """Emoji drawings from packages of the npm registry: colour, eight classes, two styles."""
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -164,8 +165,9 @@ class DrawEmoji:
         return {**results, 'img': image}
 
 
+@functools.cache
 def on_white(path: str, size: int) -> NDArray[np.uint8]:
-    """A drawing with a transparent background, on white, at (size, size, 3)."""
+    """A drawing with a transparent background, on white, (size, size, 3); read once, and kept."""
     ink = read_picture(path).convert('RGBA')
     paper = Image.new('RGBA', ink.size, 'white')
     image = Image.alpha_composite(paper, ink).convert('RGB')

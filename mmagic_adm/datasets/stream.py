@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from mmagic.structures import DataSample
 from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info
 from mmengine.logging import print_log
+from mmengine.registry import FUNCTIONS
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
@@ -116,6 +118,21 @@ class StreamSampler(Sampler[int]):
     def __len__(self) -> int:
         """Items before the order is shuffled again."""
         return self.size
+
+
+@FUNCTIONS.register_module()
+def stacked_images(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A batch in one piece, put together by the loader's workers: to hand over many takes longer.
+
+    A data loader's ``collate_fn``, for images of one size.
+
+    Args:
+        items: What `PackTrainingImage` gives.
+    """
+    return dict(
+        inputs=torch.stack([item['inputs'] for item in items]),
+        data_samples=DataSample.stack([item['data_samples'] for item in items]),
+    )
 
 
 def check_labels(dataset: BaseDataset, num_classes: int) -> None:

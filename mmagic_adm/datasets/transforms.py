@@ -155,13 +155,16 @@ class RandomAffine:
         turn: Standard deviation of the angle, in radians.
         stretch: Standard deviation of the factor along each axis, about 1.
         slant: Standard deviation of the shear.
+        fill: The value of what comes in from outside, 0 for black to 255 for white.
     """
 
-    def __init__(self, turn: float = 0.0, stretch: float = 0.0, slant: float = 0.0) -> None:
-        self.turn, self.stretch, self.slant = turn, stretch, slant
+    def __init__(
+        self, turn: float = 0.0, stretch: float = 0.0, slant: float = 0.0, fill: int = 0
+    ) -> None:
+        self.turn, self.stretch, self.slant, self.fill = turn, stretch, slant, fill
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Replaces ``img``; what comes in from outside is black."""
+        """Replaces ``img``."""
         rng, image = results['rng'], results['img']
         angle, slant = rng.normal(0, self.turn), rng.normal(0, self.slant)
         wide, high = rng.normal(1, self.stretch, 2)
@@ -176,6 +179,7 @@ class RandomAffine:
                 Image.Transform.AFFINE,
                 (a, b, shift[0], d, e, shift[1]),
                 Image.Resampling.BILINEAR,
+                fillcolor=self.fill,
             )
             for channel in np.moveaxis(image, -1, 0)
         ]

@@ -86,6 +86,8 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
             measurement of, or the method.
         num_inference_steps: Steps that ``infer`` takes where it is not told: a number, or a spec
             of the scheduler's. None takes every step of the training process.
+        class_names: What the classes are called, in the order of the labels; None calls them by
+            ImageNet's names if there are 1000, else by their numbers.
         redraw_labels: Whether samples are of no class in particular, although the network wants
             one: it is asked about another class in every call.
         loss_type: What training minimises; see :class:`DiffusionLoss`, whose default None is.
@@ -116,6 +118,7 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         guidance: str | dict | Guidance | None = None,
         restoration: MethodSpec | None = None,
         num_inference_steps: int | str | None = None,
+        class_names: Sequence[str] | None = None,
         redraw_labels: bool = False,
         loss_type: str | None = None,
         timestep_sampler: str | dict | None = None,
@@ -162,6 +165,9 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         self.guidance = build_guidance(guidance, self.classifier, classifier_scale)
         self.restoration = None if restoration is None else build_method(restoration)
         self.redraw_labels = redraw_labels
+        self.class_names = class_names
+        if class_names is not None and len(class_names) != self.num_classes:
+            raise ValueError(f'{len(class_names)} class_names for {self.num_classes} classes')
         self.rgb2bgr = rgb2bgr
         self.use_fp16 = use_fp16
         self.use_profile(profile)

@@ -86,6 +86,11 @@ class CascadedDiffusionModel(SavedModel, BaseModel):
         return next((stage.num_classes for stage in self.stages if stage.num_classes), None)
 
     @property
+    def class_names(self) -> Sequence[str] | None:
+        """What they are called, if that stage says."""
+        return next((stage.class_names for stage in self.stages if stage.num_classes), None)
+
+    @property
     def rgb2bgr(self) -> bool:
         """Whether samples come out in BGR."""
         return self.stages[-1].rgb2bgr

@@ -67,10 +67,11 @@ def listed(data_samples: DataSamples | None) -> list[DataSample]:
 
 def labels_of(data_samples: DataSamples | None) -> Tensor | None:
     """The classes that data samples name as their ``gt_label``, (N,), if they do."""
-    each = listed(data_samples)
+    # Those in one are left in one: to take them apart is slow.
+    each = [data_samples] if isinstance(data_samples, DataSample) else listed(data_samples)
     if not each or 'gt_label' not in each[0]:
         return None
-    return torch.cat([data_sample.gt_label.label for data_sample in each])
+    return torch.cat([data_sample.gt_label.label.flatten() for data_sample in each])
 
 
 def infer_arguments(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 import torchvision.transforms.functional as TF
 from torch import Tensor
 
+from mmagic_adm.denoisers import PreconditionedNetwork
 from mmagic_adm.files.given_images import GivenImages
 from mmagic_adm.models.adm import AblatedDiffusionModel
 from mmagic_adm.models.batch import Labels
@@ -25,13 +26,14 @@ class AblatedUpsamplingModel(AblatedDiffusionModel):
     Args:
         low_res_size: Height and width of the small images that the network was trained on.
         **kwargs: Arguments of :class:`AblatedDiffusionModel`; ``unet`` is an
-            ``ADMSuperResolutionUNet``.
+            ``ADMSuperResolutionUNet``, bare or in a preconditioning.
     """
 
     def __init__(self, low_res_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(self.unet, ADMSuperResolutionUNet):
-            given = type(self.unet).__name__
+        bare = self.unet.network if isinstance(self.unet, PreconditionedNetwork) else self.unet
+        if not isinstance(bare, ADMSuperResolutionUNet):
+            given = type(bare).__name__
             raise ValueError(f'an upsampling model needs an ADMSuperResolutionUNet, not {given}')
         if not 0 < low_res_size < self.unet.image_size:
             raise ValueError(

@@ -1,8 +1,9 @@
-"""ImageNet's classes by name."""
+"""Classes by name."""
 
 import pytest
+import torch
 
-from mmagic_adm.apis import find_label, imagenet_class_names
+from mmagic_adm.apis import find_label, imagenet_class_names, init_model
 from mmagic_adm.apis.class_names import names_of_classes
 
 NAMES = imagenet_class_names()
@@ -43,3 +44,9 @@ def test_a_name_like_no_other():
 def test_other_models_classes_are_called_by_their_numbers():
     assert names_of_classes(3) == ('0', '1', '2')
     assert names_of_classes(None) == ()
+
+
+def test_a_model_may_say_what_its_classes_are_called():
+    assert names_of_classes(2, ['cat', 'dog']) == ('cat', 'dog')
+    with torch.device('meta'), pytest.raises(ValueError, match='2 class_names for 10 classes'):
+        init_model('adm_ddim25_digits-16x16', weights=False, class_names=['cat', 'dog'])

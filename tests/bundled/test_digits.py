@@ -16,18 +16,19 @@ from tests.reference import REPOSITORY
 CONFIGS = [name for name in list_models('*_digits-16x16') if not name.startswith('restore_')]
 # Towards a class; what leads elsewhere leaves that to the network.
 GUIDED = [name for name in CONFIGS if name.startswith(('adm-g_', 'adm-cfg_', 'cm_'))]
-FIGURES = REPOSITORY / 'benchmarks' / 'digits_figures.py'
+FIGURES = REPOSITORY / 'benchmarks' / 'bundled_figures.py'
 
 
 @pytest.fixture(scope='module')
 def judge():
-    return runpy.run_path(str(FIGURES))['Judge']()
+    return runpy.run_path(str(FIGURES))['Judge']('digits-16x16')
 
 
-def test_the_files_are_nine_megabytes_at_most():
-    files = list(BUNDLED.glob('*.safetensors'))
-    assert len(files) == 5
-    assert sum(path.stat().st_size for path in files) <= 9_000_000
+@pytest.mark.parametrize(('family', 'count', 'most'), [('digits', 5, 9e6), ('emoji', 6, 16e6)])
+def test_the_files_are_few_and_small(family, count, most):
+    files = list(BUNDLED.glob(f'{family}*.safetensors'))
+    assert len(files) == count
+    assert sum(path.stat().st_size for path in files) <= most
 
 
 def test_the_weights_are_averages_in_half_precision():

@@ -10,7 +10,9 @@ from mmagic_adm.registry import HOOKS, LOOPS, RUNNERS
 from tests.reference import REPOSITORY
 
 FOLDERS = [REPOSITORY / 'configs' / name for name in ('guided_diffusion', 'digits', 'emoji')]
-KINDS = 'adm|adm-fsdp|adm-u|edm|cm|cm-cd|cm-ct|cm-pd|ect|classifier|judge|finetune'
+KINDS = (
+    'adm|adm-fsdp|adm-u|edm|edm-xs|edm-u|cm|cm-cd|cm-ct|cm-pd|ect|classifier|judge|clean|finetune'
+)
 TRAINED_HERE = re.compile(rf'({KINDS})_\dxb')
 PATHS = sorted(
     path for folder in FOLDERS for path in folder.glob('*.py') if TRAINED_HERE.match(path.stem)
@@ -52,15 +54,19 @@ MODEL = {
     'adm': 'AblatedDiffusionModel',
     'adm-fsdp': 'AblatedDiffusionModel',
     'adm-u': 'UpsamplerTraining',
-    **dict.fromkeys(('edm', 'cm', 'cm-cd', 'cm-ct', 'cm-pd', 'ect'), 'AblatedDiffusionModel'),
+    'edm-u': 'UpsamplerTraining',
+    **dict.fromkeys(
+        ('edm', 'edm-xs', 'cm', 'cm-cd', 'cm-ct', 'cm-pd', 'ect'), 'AblatedDiffusionModel'
+    ),
     'classifier': 'ClassifierTraining',
     'judge': 'ClassifierTraining',
+    'clean': 'ClassifierTraining',
     'finetune': 'AblatedDiffusionModel',
 }
 
 
 def test_there_are_configs_for_all_of_the_papers_networks():
-    assert len(PATHS) == 28
+    assert len(PATHS) == 33
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
@@ -79,10 +85,10 @@ def test_the_body_does_what_the_name_says(path):
         model = MODELS.build(model_config)
     assert type(model).__name__ == MODEL[said['kind']]
     network = getattr(model, 'unet', None) or model.classifier
-    if said['kind'] != 'judge':
+    if said['kind'] not in ('judge', 'clean'):
         assert network.image_size == int(said['size'])
     sizes = [step.get('size', step.get('image_size')) for step in dataset.pipeline]
-    assert [size for size in sizes if size] == [int(said['size'])]
+    assert [size for size in sizes if size][-1] == int(said['size'])
     if said['data'].startswith('lsun') or said['uncond']:
         assert network.num_classes is None
 

@@ -18,6 +18,7 @@ from torch.distributed.run import parse_args as torchrun_arguments
 
 from mmagic_adm.apis.models import model_config
 from mmagic_adm.commands import main, parser_of
+from mmagic_adm.datasets.emoji import FETCH
 from mmagic_adm.models.configs import find_config
 from tests.docs.pages import Command
 from tests.reference import REPOSITORY
@@ -42,6 +43,8 @@ def check(command: Command) -> None:
         assert all(re.search(rf'^{target}:', makefile, re.MULTILINE) for target in rest)
     elif program == 'pip':
         check_install(rest)
+    elif program == 'npm':
+        assert str(command) == FETCH
     elif program == 'source':
         assert rest == ['.venv/bin/activate']
     elif program == 'torchrun':

@@ -100,6 +100,16 @@ def test_a_file_of_statistics_alone_serves_fid_and_nothing_else(tmp_path, extrac
             demand()
 
 
+def test_features_stand_in_for_images_if_they_are_of_the_network(tmp_path, extractor):
+    features = np.ones((COUNT, 6), np.float32)
+    statistics = dict(mu=np.arange(6.0), sigma=np.eye(6), features=features)
+    np.savez(tmp_path / 'own.npz', **statistics, network=extractor.identity())
+    np.testing.assert_array_equal(Reference(tmp_path / 'own.npz').features(extractor), features)
+    np.savez(tmp_path / 'other.npz', **statistics, network='another')
+    with pytest.raises(ValueError, match='has no images'):
+        Reference(tmp_path / 'other.npz').check_has_features(extractor)
+
+
 def test_of_a_folder_a_reference_batch_is_made_once(folder, cache, extractor):
     statistics = Reference(folder).statistics('pool', extractor)
     assert_statistics_of_the_images(statistics, extractor, 'pool')

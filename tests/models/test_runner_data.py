@@ -1,8 +1,17 @@
+import numpy as np
 import pytest
 import torch
 from mmagic.structures import DataSample
+from mmengine.dataset import pseudo_collate
 
-from mmagic_adm.models.runner_data import DiffusionDataPreprocessor, as_data_samples, listed
+from mmagic_adm.datasets.stream import stacked_images
+from mmagic_adm.datasets.transforms import PackTrainingImage
+from mmagic_adm.models.runner_data import (
+    DiffusionDataPreprocessor,
+    as_data_samples,
+    labels_of,
+    listed,
+)
 
 
 @pytest.mark.parametrize('stack', [list, torch.stack])
@@ -11,6 +20,17 @@ def test_images_of_a_batch_become_floats(stack):
     images = DiffusionDataPreprocessor()(dict(inputs=stack(pixels)))['inputs']
     assert images.shape == (2, 3, 2, 2)
     assert images.aminmax() == (-1, 1)
+
+
+def test_a_batch_in_one_piece_is_the_batch_in_many():
+    pixels = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
+    images = [dict(img=each, gt_label=label) for each, label in zip(pixels, (2, 0, 1), strict=True)]
+    items = [PackTrainingImage()(image) for image in images]
+    prepare = DiffusionDataPreprocessor()
+    one, many = (prepare(batch(items), training=True) for batch in (stacked_images, pseudo_collate))
+    assert torch.equal(one['inputs'], many['inputs'])
+    for batch in (one, many):
+        assert labels_of(batch['data_samples']).tolist() == [2, 0, 1]
 
 
 def test_requests_pass_through():

@@ -20,7 +20,7 @@ from mmagic_adm.models.configs import find_config
 from mmagic_adm.networks import ADMEncoder
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
-BUNDLED_MODEL = 'adm-g_ddim25_digits-16x16'
+BUNDLED_MODEL = 'edm-g_heun18_emoji-32x32'
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class ModelFacts:
         name: Of the config, or its path.
         image_size: Height and width of the samples.
         num_classes: How many classes labels choose from; None where there are none.
+        class_names: What they are called, in the order of the labels.
         steps: Steps that it takes by itself; None where its stages differ.
         scheduler: Config of its scheduler; None for a cascade, which has several.
         guidance: Config of the guidance that it names; None where it names none.
@@ -45,6 +46,7 @@ class ModelFacts:
     name: str
     image_size: int
     num_classes: int | None
+    class_names: tuple[str, ...]
     steps: int | str | None
     scheduler: Mapping[str, Any] | None
     guidance: Mapping[str, Any] | None
@@ -59,11 +61,6 @@ class ModelFacts:
     def is_cascade(self) -> bool:
         """Whether it samples in stages, each with a scheduler and guidance of its own."""
         return self.scheduler is None
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of its classes, in the order of the labels."""
-        return names_of_classes(self.num_classes)
 
     @functools.cached_property
     def built_scheduler(self) -> Any:
@@ -97,13 +94,14 @@ def facts_of(name: str) -> ModelFacts:
     model = config.model.to_dict()
     if issubclass(MODELS.get(model['type']), CascadedDiffusionModel):
         return _facts_of_cascade(name, model)
-    network = model['unet'].get('network', model['unet'])
+    network = _network(model)
     classifier = model.get('classifier')
-    weights = config.get('weights', {})
+    num_classes = network.get('num_classes') or _classes_told_apart(classifier)
     return ModelFacts(
         name=name,
         image_size=model.get('codec', network)['image_size'],
-        num_classes=network.get('num_classes') or _classes_told_apart(classifier),
+        num_classes=num_classes,
+        class_names=names_of_classes(num_classes, model.get('class_names')),
         steps=model.get('num_inference_steps'),
         scheduler=model['diffusion_scheduler'],
         guidance=model.get('guidance'),
@@ -111,7 +109,7 @@ def facts_of(name: str) -> ModelFacts:
         classifier_scale=model.get('classifier_scale', 1.0),
         has_null_label=network.get('class_dropout_prob', 0) > 0,
         has_middle=issubclass(MODELS.get(network['type']), ADMEncoder),
-        is_bundled=bool(weights) and all(w.startswith('bundled://') for w in weights.values()),
+        is_bundled=_is_bundled(config),
         judge=_judge(config),
     )
 
@@ -121,11 +119,13 @@ _config = functools.lru_cache(maxsize=256)(find_config)
 
 
 def _facts_of_cascade(name: str, model: Mapping[str, Any]) -> ModelFacts:
-    base, last = facts_of(model['base']), _config(model['upsamplers'][-1]).model
+    base, upsamplers = facts_of(model['base']), list(map(_config, model['upsamplers']))
+    last = upsamplers[-1].model
     return ModelFacts(
         name=name,
-        image_size=last['unet']['image_size'],
+        image_size=_network(last)['image_size'],
         num_classes=base.num_classes,
+        class_names=base.class_names,
         steps=None,
         scheduler=None,
         guidance=base.guidance
@@ -134,9 +134,19 @@ def _facts_of_cascade(name: str, model: Mapping[str, Any]) -> ModelFacts:
         classifier_scale=base.classifier_scale,
         has_null_label=False,
         has_middle=False,
-        is_bundled=False,
+        is_bundled=base.is_bundled and all(map(_is_bundled, upsamplers)),
         judge=None,
     )
+
+
+def _network(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The network of a model, without what is around it."""
+    return model['unet'].get('network', model['unet'])
+
+
+def _is_bundled(config: Config) -> bool:
+    weights = config.get('weights', {})
+    return bool(weights) and all(file.startswith('bundled://') for file in weights.values())
 
 
 def _samples_from_nothing(config: Config) -> bool:

@@ -23,7 +23,7 @@ def test_an_upsampler_is_refused():
 
 
 def test_the_bundled_model():
-    facts = facts_of(BUNDLED_MODEL)
+    facts = facts_of('adm-g_ddim25_digits-16x16')
     assert (facts.image_size, facts.num_classes, facts.steps) == (16, 10, 25)
     assert (facts.has_classifier, facts.has_null_label, facts.is_bundled) == (True, True, True)
     assert facts.class_names == tuple('0123456789')
@@ -48,3 +48,7 @@ def test_a_cascade_has_the_classes_of_its_base_and_the_size_of_its_end():
 
 def test_the_process_of_edm_ends_where_guidance_is_told_that_it_does():
     assert facts_of('edm_heun18_8xb32_imagenet-64x64').last_timestep == 1000
+
+
+def test_classes_are_called_what_the_config_calls_them():
+    assert facts_of('edm-cfg-u_heun10_emoji-32x32-64x64').class_names[0] == 'face'
