@@ -103,11 +103,14 @@ def test_a_file_of_statistics_alone_serves_fid_and_nothing_else(tmp_path, extrac
 def test_features_stand_in_for_images_if_they_are_of_the_network(tmp_path, extractor):
     features = np.ones((COUNT, 6), np.float32)
     statistics = dict(mu=np.arange(6.0), sigma=np.eye(6), features=features)
+    statistics.update(number=np.arange(COUNT), label=np.zeros(COUNT, int))
     np.savez(tmp_path / 'own.npz', **statistics, network=extractor.identity())
-    np.testing.assert_array_equal(Reference(tmp_path / 'own.npz').features(extractor), features)
+    np.testing.assert_array_equal(
+        Reference(tmp_path / 'own.npz').rows(extractor).features, features
+    )
     np.savez(tmp_path / 'other.npz', **statistics, network='another')
-    with pytest.raises(ValueError, match='has no images'):
-        Reference(tmp_path / 'other.npz').check_has_features(extractor)
+    with pytest.raises(ValueError, match='features of another network'):
+        Reference(tmp_path / 'other.npz').rows(extractor)
 
 
 def test_of_a_folder_a_reference_batch_is_made_once(folder, cache, extractor):
