@@ -1,5 +1,5 @@
-# Led away from a narrower network that was trained for a quarter as long, while there is much noise:
-# of the last details that one knows too little.
+# Led away, while there is much noise, from a narrower network that was trained for a quarter as
+# long: of the last details that one knows too little.
 _base_ = ['./edm_heun18_emoji-32x32.py']
 
 model = dict(
