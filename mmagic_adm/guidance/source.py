@@ -203,7 +203,7 @@ def as_guidance(part: str | dict | Guidance | Gradient) -> Guidance:
 
 def _check_complete(config: Mapping[str, Any]) -> None:
     """Refuses a config of guidance that lacks what it cannot do without."""
-    kind = config['type']
+    kind = config.get('type')
     kind = MODELS.get(kind) if isinstance(kind, str) else kind
     if not (isinstance(kind, type) and issubclass(kind, Guidance)):
         return

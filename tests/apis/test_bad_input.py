@@ -31,9 +31,9 @@ def refused(what, *words):
     [
         (dict(guidance={}), ['the config of a model has a type', 'nothing']),
         (dict(guidance=dict(scale=2.0)), ['has a type', 'scale']),
-        (dict(guidance='none'), ["not 'none'", "dict(type='ClassifierFreeGuidance')"]),
-        (dict(guidance=True), ['guidance is a config', 'not True']),
-        (dict(guidance=[]), ['guidance is a config', 'not []']),
+        (dict(guidance='none'), ["no guidance is called 'none'", 'cfg, classifier']),
+        (dict(guidance=True), ['guidance is a name', 'not True']),
+        (dict(guidance=[]), ['guidance is a name', 'not []']),
         (dict(guidance=dict(type='ADMUNet', image_size=64)), ['guidance is', 'not ADMUNet']),
         (dict(guidance=dict(type='ClasifierFreeGuidance')), ['mean ClassifierFreeGuidance']),
         (
@@ -124,8 +124,8 @@ def model():
         (dict(num_inference_steps='fast'), ["Cannot read 'fast'"]),
         (dict(num_inference_steps=[]), ['Cannot read []']),
         (dict(num_inference_steps=10**9), ['1000000000 steps']),
-        (dict(return_trajectory=0), ['return_trajectory', 'not 0']),
-        (dict(return_trajectory=1.5), ['return_trajectory', 'not 1.5']),
+        (dict(return_trajectory=0), ['a trajectory keeps', 'not 0']),
+        (dict(return_trajectory=1.5), ['a trajectory keeps', 'not 1.5']),
         (dict(skip_steps=-1), ['skip_steps', 'not -1']),
         (dict(skip_steps=0.5), ['skip_steps', 'not 0.5']),
         (dict(reuse_every=0), ['every k-th step', 'not 0']),
