@@ -276,7 +276,7 @@ def test_other_networks_are_told_apart_by_what_their_config_says(tmp_path):
         (dict(layers_per_block=10**9), 'more blocks than there are tensors'),
         (dict(sample_size=[8, 16]), 'is no ADM U-Net'),
         (dict(layers_per_block=2), 'its weights and its config do not agree on'),
-        (dict(_class_name='AutoencoderKL'), 'is of a AutoencoderKL; of diffusers, UNet2DModel'),
+        (dict(_class_name='UNet1DModel'), 'is of a UNet1DModel; of diffusers, UNet2DModel'),
     ):
         file.write_text(json.dumps({**config, **change}))
         with pytest.raises(CheckpointError, match=complaint):

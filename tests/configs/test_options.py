@@ -1,13 +1,11 @@
 """Options say of every guided config what a line in a config of one's own would say."""
 
-from argparse import Namespace
-
 import pytest
 import torch
 from mmengine import MODELS
 
 from mmagic_adm.apis.models import changed_config
-from mmagic_adm.commands._arguments import chosen_sampler
+from mmagic_adm.apis.sampling import scheduler_config
 from mmagic_adm.models.configs import find_config
 
 NAMES = [
@@ -39,8 +37,7 @@ def with_lines(name, **lines):
     ],
 )
 def test_a_solver_and_its_steps(name, scheduler, solver, steps):
-    chosen = chosen_sampler(Namespace(scheduler=scheduler, steps=str(steps)))
-    by_option = build(find_config(name)).make_scheduler(chosen['scheduler_kwargs'])
+    by_option = build(find_config(name)).make_scheduler(scheduler_config(scheduler))
     model = with_lines(
         name,
         diffusion_scheduler=dict(type='DiffusersScheduler', type_=solver),
@@ -50,7 +47,7 @@ def test_a_solver_and_its_steps(name, scheduler, solver, steps):
     for walked in (by_option, by_line):
         walked.set_timesteps(steps)
         assert type(walked.solver).__name__ == solver
-    assert chosen['num_inference_steps'] == model.num_inference_steps == steps
+    assert model.num_inference_steps == steps
     assert list(by_option.timesteps) == list(by_line.timesteps)
     assert len(by_option.timesteps) == steps
     torch.testing.assert_close(by_option.solver.alphas_cumprod, by_line.solver.alphas_cumprod)

@@ -15,8 +15,6 @@ DOCS = REPOSITORY / 'docs'
 SITE = REPOSITORY / 'mkdocs.yml'
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r'\]\(([^)\s]+)\)')
-# How a page shows a file of the repository.
-SHOWN_FILE = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)
 
 
 class Block(NamedTuple):

@@ -3,9 +3,8 @@
 import pytest
 
 from tests.docs.commands import check, run_small
-from tests.docs.pages import DOCS, SHOWN_FILE, all_pages, blocks_of, commands_in, commands_of
+from tests.docs.pages import DOCS, all_pages, blocks_of, commands_in, commands_of
 from tests.docs.small_world import PAGE, small_world
-from tests.reference import REPOSITORY
 
 # Commands that are not run, only checked: what they name is there, their script takes their
 # options, and the model that they name is built without memory for its weights.
@@ -65,8 +64,6 @@ def test_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
         names = {'__name__': PAGE}
         ran = 0
         for block in blocks_of(page):
-            if SHOWN_FILE.search(block.text):
-                continue
             if block.title:
                 (tmp_path / block.title).write_text(block.text)
             elif block.language == 'python':
@@ -78,12 +75,6 @@ def test_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
                         run_small(command, page.read_text(), monkeypatch)
                         ran += 1
         assert ran or all(map(reason_not_to_run, commands_in(page)))
-
-
-def test_every_file_that_a_page_shows_is_there():
-    shown = [file for page in all_pages() for file in SHOWN_FILE.findall(page.read_text())]
-    assert shown
-    assert all((REPOSITORY / file).is_file() for file in shown)
 
 
 def test_nothing_is_excused_that_is_not_there():

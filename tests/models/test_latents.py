@@ -123,11 +123,11 @@ class TestSampling:
         images = torch.rand(2, 3, 16, 16) * 2 - 1
         latents = model.codec.encode(images)
         back = reconstruct(model, images, labels=3, steps=2)
-        assert back.noise.shape == latents.shape
-        assert back.images.shape == images.shape
+        assert back['noise'].shape == latents.shape
+        assert back.tensor.shape == images.shape
         varied = vary(model, images, 0.5, labels=3, seeds=[7, 8], steps=2)
         alone = vary(model, images[1:], 0.5, labels=3, seeds=[8], steps=2)
-        torch.testing.assert_close(varied[1:], alone, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(varied.tensor[1:], alone.tensor, rtol=1e-4, atol=1e-4)
 
     def test_another_scheduler_does_not_clip_either(self):
         model = build_latent_model()

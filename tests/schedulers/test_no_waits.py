@@ -79,6 +79,7 @@ def shelf():
 
 # What cannot be built without: of each name, one or several ways.
 ARGUMENTS = {
+    'Autoguidance': lambda: [dict(other=unet().to('meta').eval())],
     'ClassifierFreeGuidance': lambda: [
         dict(schedule='linear'),
         dict(other=unet().to('meta').eval()),
