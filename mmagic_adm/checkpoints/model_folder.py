@@ -143,7 +143,8 @@ def _own_types() -> set[str]:
     for registry in (MODELS, DIFFUSION_SCHEDULERS):
         registry.import_from_location()
     known = {**MODELS.module_dict, **DIFFUSION_SCHEDULERS.module_dict}
-    return {name for name, each in known.items() if each.__module__.startswith(f'{SCOPE}.')}
+    # What others register need not be a class, or of a module.
+    return {name for name, each in known.items() if f'{each.__module__}.'.startswith(f'{SCOPE}.')}
 
 
 def _types_in(part: Any) -> list[str]:

@@ -15,6 +15,7 @@ SETTINGS = {
         {}, dict(jump_length=10, jump_repeats=10), 0.0,
     ),
     'restore_mmps25_digits-16x16': (dict(iterations=3), {}, 0.05),
+    'restore_mmps18_emoji-32x32': (dict(iterations=3), {}, 0.05),
 }  # fmt: skip
 
 

@@ -111,8 +111,9 @@ ARGUMENTS = {
 def registered(registry, base):
     """The classes of a kind, by name."""
     registry.import_from_location()
-    own = {k: v for k, v in registry.module_dict.items() if v.__module__.startswith('mmagic_adm')}
-    return {k: v for k, v in own.items() if inspect.isclass(v) and issubclass(v, base)}
+    classes = {k: v for k, v in registry.module_dict.items() if inspect.isclass(v)}
+    own = {k: v for k, v in classes.items() if v.__module__.startswith('mmagic_adm')}
+    return {k: v for k, v in own.items() if issubclass(v, base)}
 
 
 def ways(registry, base):

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='there is no Chromium o
 
 @pytest.fixture(scope='module')
 def server(tmp_path_factory):
-    server = start_server(device='cpu', outputs=tmp_path_factory.mktemp('outputs'))
+    server = start_server(DIGITS, device='cpu', outputs=tmp_path_factory.mktemp('outputs'))
     yield server
     server.close()
 
