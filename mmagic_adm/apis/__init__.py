@@ -1,7 +1,7 @@
 """What a person calls from Python."""
 
 from mmagic_adm.apis.class_names import find_label, imagenet_class_names
-from mmagic_adm.apis.diffusers_pipelines import from_diffusers, to_diffusers
+from mmagic_adm.apis.dit_pipelines import from_diffusers, to_diffusers
 from mmagic_adm.apis.editing import (
     decode,
     encode,

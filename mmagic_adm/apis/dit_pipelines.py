@@ -1,4 +1,4 @@
-"""Models to and from the pipelines of diffusers: DiT's."""
+"""DiT to and from the pipelines of diffusers."""
 
 from __future__ import annotations
 
