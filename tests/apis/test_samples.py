@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmagic_adm.apis import sample, vary
+from mmagic_adm.apis import Samples, sample, vary
 from mmagic_adm.apis import sampling as module
 from tests.tiny import CLASSIFIER, build_model
 
@@ -41,6 +41,9 @@ def test_a_notebook_shows_a_sheet(made):
     shown = Image.open(io.BytesIO(made._repr_png_()))
     assert np.array_equal(shown, made.sheet())
     assert made.sheet(columns=3).width > 3 * 64
+    # Under each stands its class.
+    others = Samples({**made, 'labels': torch.tensor([3, 7, 2])})
+    assert not np.array_equal(others.sheet(), made.sheet())
 
 
 def test_seeds_and_trajectories_are_those_of_infer(model, made):

@@ -42,10 +42,11 @@ def test_a_class_has_a_name_and_the_judge_knows_it(judge):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('config', FROM_NOTHING)
-def test_the_judge_recognises_nine_of_ten(config, judge):
+def test_the_judge_recognises_them_as_it_does_real_drawings(config, judge):
+    # Of those, balanced by class, it knows 84%; of 64, two deviations less are three quarters.
     labels = torch.arange(64) % 8
     images = init_model(config, device='cpu').infer(labels=labels, seeds=range(64))['samples']
-    assert recognised(judge, images, labels) >= 0.9
+    assert recognised(judge, images, labels) >= 0.75
 
 
 @pytest.mark.slow
@@ -54,4 +55,6 @@ def test_an_enlarged_drawing_is_the_drawing():
         labels=[0, 3], seeds=[0, 1]
     )['stages']
     assert large.shape == (2, 3, 64, 64)
-    torch.testing.assert_close(F.adaptive_avg_pool2d(large, 32), small, atol=0.1, rtol=0)
+    again = F.adaptive_avg_pool2d(large, 32)
+    off = (again - small).square().mean((1, 2, 3)).sqrt()
+    assert off.max() < 0.1 < 0.5 < (small[0] - small[1]).square().mean().sqrt()

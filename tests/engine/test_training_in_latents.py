@@ -60,7 +60,7 @@ def test_a_small_dit_learns_ten_digits_by_heart(tmp_path):
     )
     config = training_config(
         tmp_path / 'work',
-        max_iters=800,
+        max_iters=2400,
         model=dict(
             type='AblatedDiffusionModel',
             unet=dict(type='DiT', image_size=8, size=(64, 2, 2), num_classes=10),
@@ -83,8 +83,8 @@ def test_a_small_dit_learns_ten_digits_by_heart(tmp_path):
         ),
     )
     config.optim_wrapper.optimizer.lr = 3e-3
-    config.param_scheduler.T_max = 800
-    config.default_hooks.checkpoint.interval = 800
+    config.param_scheduler.T_max = 2400
+    config.default_hooks.checkpoint.interval = 2400
     config.custom_hooks[-1].rates = (0.99,)
     runner = TrainingRunner.from_cfg(config)
     runner.train()
