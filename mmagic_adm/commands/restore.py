@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from mmagic_adm.files.npz import read_images
 from mmagic_adm.files.pictures import as_uint8, list_images, read_picture
 from mmagic_adm.measurements import METHODS, OPERATORS, Measurement, Operator, measure
 from mmagic_adm.measurements.making import build_method, build_operator
+from mmagic_adm.measurements.operator import SIGMA_Y
 from mmagic_adm.models import AblatedDiffusionModel
 
 # Those that need no more than numbers.
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='NAME=NUMBER',
-        help=f'of the operator: {_listed()}',
+        help=f'of the operator: {_listed(OPERATORS)}',
     )
     parser.add_argument(
         '--sigma-y', type=float, default=0.0, help='noise in the image, of range 2 (default: 0)'
@@ -78,6 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=METHODS,
         metavar='NAME',
         help=f"of {', '.join(METHODS)} (default: the config's, or mmps)",
+    )
+    parser.add_argument(
+        '--method-arguments',
+        nargs='+',
+        default=[],
+        metavar='NAME=NUMBER',
+        help=f'of the method: {_listed(METHODS)}',
     )
     parser.add_argument('--draws', type=int, default=1, help='times each image is restored')
     parser.add_argument(
@@ -106,7 +114,10 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
         generators = [torch.Generator().manual_seed(ANOTHER_STREAM + seed) for seed in seeds]
         measurement = measure(known, operator, generators)
     measurement.check(model.sample_shape)
-    method = build_method(arguments.method or model.restoration or 'mmps')
+    method = build_method(
+        arguments.method or model.restoration or 'mmps',
+        **numbers('--method-arguments', arguments.method_arguments),
+    )
     scheduler = scheduler_config(arguments.scheduler) or scheduler_for(method, model)
     model.check_method(method.on(measurement), model.make_scheduler(scheduler))
     labels = labels_of_each(model, arguments.labels and arguments.labels.split(','), len(files))
@@ -152,16 +163,21 @@ def chosen_operator(arguments: argparse.Namespace, model: AblatedDiffusionModel)
         config: dict[str, Any] = dict(type='inpainting', mask=arguments.mask)
     else:
         config = dict(type=arguments.operator)
-    for pair in arguments.arguments:
-        name, _, value = pair.partition('=')
-        try:
-            config[name] = int(value) if value.lstrip('-').isdecimal() else float(value)
-        except ValueError:
-            raise argparse.ArgumentError(
-                None, f'--arguments takes NAME=NUMBER, not {pair}'
-            ) from None
+    config |= numbers('--arguments', arguments.arguments)
     noise = dict(sigma_y=arguments.sigma_y) if arguments.sigma_y else {}
     return build_operator(config, model.sample_shape, **noise)
+
+
+def numbers(option: str, pairs: Sequence[str]) -> dict[str, int | float]:
+    """Numbers by their names, from the NAME=NUMBER of an option."""
+    named: dict[str, int | float] = {}
+    for pair in pairs:
+        name, _, value = pair.partition('=')
+        try:
+            named[name] = int(value) if value.lstrip('-').isdecimal() else float(value)
+        except ValueError:
+            raise argparse.ArgumentError(None, f'{option} takes NAME=NUMBER, not {pair}') from None
+    return named
 
 
 def digest(measurement: Measurement) -> str:
@@ -172,9 +188,9 @@ def digest(measurement: Measurement) -> str:
     return known.hexdigest()
 
 
-def _listed() -> str:
-    return '; '.join(
-        f'{name} {", ".join(argument.name for argument in kind.arguments[:-1])}'
-        for name, kind in OPERATORS.items()
-        if kind.arguments[:-1]
-    )
+def _listed(kinds: Mapping[str, Any]) -> str:
+    named = {
+        name: ', '.join(each.name for each in kind.arguments if each is not SIGMA_Y)
+        for name, kind in kinds.items()
+    }
+    return '; '.join(f'{name} {arguments}' for name, arguments in named.items() if arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,7 @@ def make(
     report: Report[Progress],
     scales: Sequence[float] | None = None,
     every: int | None = None,
+    asked_of: Callable[[Any], Mapping[str, Any]] | None = None,
 ) -> Made:
     """Makes samples, waiting for the device if need be.
 
@@ -99,6 +100,8 @@ def make(
         report: Told of every step; stops the work.
         scales: Guidance scales to make all samples at, in place of the order's.
         every: Keep every so many steps as a trajectory.
+        asked_of: Gives, for the model, further arguments of
+            :func:`~mmagic_adm.apis.sampling.sample_in_batches`, in the place of the order's.
 
     Raises:
         StoppedError: It was stopped before any sample was done.
@@ -110,7 +113,7 @@ def make(
         report(Progress(f'Loading {order.model}'), may_be_left=True)
         maker = _Maker(shelf, order, report, scales or [order.scale_to_give])
         try:
-            maker.make_all(every)
+            maker.make_all(every, asked_of(maker.model) if asked_of else {})
         except StoppedError:
             if not maker.done:
                 raise
@@ -143,7 +146,7 @@ class _Maker:
         """Time since the beginning."""
         return time.perf_counter() - self.begin
 
-    def make_all(self, every: int | None) -> None:
+    def make_all(self, every: int | None, more: Mapping[str, Any]) -> None:
         """Makes all samples at every scale."""
         order = self.order
         for scale in self.scales:
@@ -155,9 +158,9 @@ class _Maker:
                 batch_size=BATCH_SIZE,
                 steps=order.steps,
                 scale=scale,
-                scheduler=order.scheduler_to_give,
                 trajectory=every,
                 on_step=self._tell,
+                **{'scheduler': order.scheduler_to_give, **more},
             )
             for _, part in batches:
                 self._keep(part, scale)

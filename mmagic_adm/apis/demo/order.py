@@ -108,7 +108,7 @@ def read_order(
         steps=_steps(facts, steps),
         scheduler=chosen,
         method=method,
-        scale=_finite(scale, 'the guidance scale') if guided else None,
+        scale=finite_number(scale, 'the guidance scale') if guided else None,
         interval=read_interval(facts, interval) if guided else None,
     )
 
@@ -142,7 +142,7 @@ def read_interval(facts: ModelFacts, field: Any) -> tuple[float, float] | None:
 def read_scales(field: Any, images_each: int) -> list[float]:
     """Guidance scales from '0, 1, 2', each once, in their order."""
     words = [word for word in re.split(r'[,;\s]+', text_in(field, 'the scales')) if word]
-    scales = list(dict.fromkeys(_finite(word, 'a guidance scale') for word in words))
+    scales = list(dict.fromkeys(finite_number(word, 'a guidance scale') for word in words))
     if not scales:
         raise ValueError('the sweep needs at least one scale: 0, 1, 2, for example')
     if len(scales) * images_each > MAX_IMAGES:
@@ -168,6 +168,14 @@ def whole_number(value: Any, what: str, low: int, high: int | None = None) -> in
     if number is None or number != int(number) or number < low or (high and number > high):
         raise ValueError(f'{what} is a whole number {limits}, not {_shown(value)}')
     return int(number)
+
+
+def finite_number(value: Any, what: str) -> float:
+    """The number that stands in a field."""
+    number = _number(value)
+    if number is None:
+        raise ValueError(f'{what} is a number, not {_shown(value)}')
+    return _plain(number)
 
 
 def _labels(facts: ModelFacts, classes: Any) -> tuple[int, ...]:
@@ -196,13 +204,6 @@ def _steps(facts: ModelFacts, steps: Any) -> int | None:
         MAX_STEPS if facts.is_cascade else facts.built_scheduler.full_process.num_train_timesteps
     )
     return whole_number(steps, 'the number of steps', 1, min(MAX_STEPS, trained))
-
-
-def _finite(value: Any, what: str) -> float:
-    number = _number(value)
-    if number is None:
-        raise ValueError(f'{what} is a number, not {_shown(value)}')
-    return _plain(number)
 
 
 def _number(value: Any) -> float | None:

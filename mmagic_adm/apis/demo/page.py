@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
 from mmagic_adm.apis.demo.catalogue import facts_of
 from mmagic_adm.apis.demo.controls import Controls
+from mmagic_adm.apis.demo.hole import HolePane
 from mmagic_adm.apis.demo.order import LONGEST_TEXT
 from mmagic_adm.apis.demo.pane import Pane, Updates
 from mmagic_adm.apis.demo.runs import Runs
@@ -63,6 +64,8 @@ def build_page(runs: Runs, model: str) -> gr.Blocks:
                     trajectory = Pane(
                         'trajectory', 'Show', 'What the network sees, and what it believes in.'
                     )
+                with gr.Tab('Fill a hole', id='hole'):
+                    hole = HolePane('hole')
         controls.model.input(
             usual_every,
             controls.model,
@@ -71,9 +74,12 @@ def build_page(runs: Runs, model: str) -> gr.Blocks:
             show_progress='hidden',
             api_visibility='private',
         )
-        _connect(runs, samples, runs.samples, controls.fields)
-        _connect(runs, sweep, runs.sweep, [scales, *controls.fields])
-        _connect(runs, trajectory, runs.trajectory, [every, *controls.fields])
+        fields = controls.fields
+        _connect(runs, samples, {samples.run: runs.samples}, fields)
+        _connect(runs, sweep, {sweep.run: runs.sweep}, [scales, *fields])
+        _connect(runs, trajectory, {trajectory.run: runs.trajectory}, [every, *fields])
+        works = {hole.run: runs.hole, hole.example: runs.picture}
+        _connect(runs, hole, works, [*hole.fields, *fields])
 
         def leave(request: gr.Request) -> None:
             runs.visitors.leave(str(request.session_hash))
@@ -89,7 +95,9 @@ def usual_every(model: str) -> int:
     return math.ceil((steps if isinstance(steps, int) else UNKNOWN_STEPS) / FRAMES)
 
 
-def _connect(runs: Runs, pane: Pane, work: Work, inputs: Sequence[Any]) -> None:
+def _connect(
+    runs: Runs, pane: Pane, works: Mapping[gr.Button, Work], inputs: Sequence[Any]
+) -> None:
     """Lets the buttons of a tab do their work for whoever presses them."""
     visitors = runs.visitors
 
@@ -97,11 +105,14 @@ def _connect(runs: Runs, pane: Pane, work: Work, inputs: Sequence[Any]) -> None:
         visitors.begin(str(request.session_hash), pane.place)
         return pane.waiting()
 
-    def run(request: gr.Request, *fields: Any) -> Iterator[Updates]:
-        yield from work(pane, str(request.session_hash), *fields)
+    def running(work: Work) -> Work:
+        def run(request: gr.Request, *fields: Any) -> Iterator[Updates]:
+            yield from work(pane, str(request.session_hash), *fields)
+
+        return run
 
     def stop(request: gr.Request) -> Any:
         visitors.stop(str(request.session_hash), pane.place)
         return gr.update(interactive=False)
 
-    pane.on_run(begin, run, stop, inputs)
+    pane.on_run(begin, {button: running(work) for button, work in works.items()}, stop, inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,16 @@ class Pane:
                 elem_id=f'{place}-command',
             )
 
+    @property
+    def outputs(self) -> list[Any]:
+        """All that a run updates."""
+        files = [self.downloads, self.npz, self.zip]
+        return [self.view, self.gallery, *files, self.copies, self.python, self.command]
+
     def on_run(
         self,
         begin: Callable[..., list[Any]],
-        work: Callable[..., Iterator[Updates]],
+        works: Mapping[gr.Button, Callable[..., Iterator[Updates]]],
         stop: Callable[..., Any],
         inputs: Sequence[Any],
     ) -> None:
@@ -79,24 +85,25 @@ class Pane:
         Args:
             begin: Called as soon as somebody wants a run, with their ``gr.Request``; gives
                 :meth:`waiting`.
-            work: Called when it is their turn, with the request and what the inputs hold.
+            works: What each button does when it is their turn, called with the request and what
+                the inputs hold.
             stop: Called when they want it to end.
             inputs: The fields.
         """
         quick: dict[str, Any] = dict(queue=False, show_progress='hidden', api_visibility='private')
-        asked = self.run.click(begin, None, [self.run, self.stop, self.view], **quick)
-        done = asked.then(
-            work,
-            list(inputs),
-            [self.view, self.gallery, self.downloads, self.npz, self.zip]
-            + [self.copies, self.python, self.command],
-            preprocess=False,
-            show_progress='hidden',
-            concurrency_id='device',
-            concurrency_limit=AT_ONCE,
-            api_visibility='private',
-        )
-        done.then(self._settle, None, [self.run, self.stop], **quick)
+        for button, work in works.items():
+            asked = button.click(begin, None, [self.run, self.stop, self.view], **quick)
+            done = asked.then(
+                work,
+                list(inputs),
+                self.outputs,
+                preprocess=False,
+                show_progress='hidden',
+                concurrency_id='device',
+                concurrency_limit=AT_ONCE,
+                api_visibility='private',
+            )
+            done.then(self._settle, None, [self.run, self.stop], **quick)
         self.stop.click(stop, None, self.stop, **quick)
 
     def waiting(self) -> list[Any]:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mmagic_adm.apis.demo.hole import Hole
 from mmagic_adm.apis.demo.order import Order
 
 PYTHON_WIDTH = 64
@@ -31,8 +32,7 @@ def as_python(
         A script that leaves them in ``samples``, with the steps in ``samples.trajectory``; and
         those of a sweep in ``sweep``, by their scales.
     """
-    on_device = {} if device is None else dict(device=device)
-    model = _call('init_model', order.model, **on_device, **order.changes)
+    model = _call('init_model', order.model, **_given(device=device), **order.changes)
     if scales is not None:
         arguments = {**_sample_arguments(order), 'scale': _Name('scale')}
         call = _call('sample', _Name('model'), **arguments).replace('\n', '\n    ')
@@ -81,6 +81,52 @@ def as_command(
     return f'for scale in {" ".join(map(str, scales))}; do\n  {command}\ndone\n'
 
 
+def hole_as_python(
+    order: Order, hole: Hole, files: tuple[str, str], device: str | None = None
+) -> str:
+    """Python that fills a hole in the same ways.
+
+    Args:
+        order: What was asked for.
+        hole: What was filled.
+        files: Where its picture and mask are.
+        device: Where, if it was said.
+    """
+    picture, mask = files
+    model = _call('init_model', order.model, **_given(device=device), **order.changes)
+    asked = _sample_arguments(order)
+    asked |= _given(draws=asked.pop('num_samples'), guidance_scale=asked.pop('scale', None))
+    places = _Name('model'), picture, _Name('operator'), hole.method
+    lines = [
+        'from mmagic_adm.apis import init_model, restore',
+        'from mmagic_adm.measurements import Inpainting',
+        '',
+        f'model = {model}',
+        f'operator = {_call("Inpainting", _Name("model.sample_shape"), mask)}',
+        *_names_of_labels(order),
+        f'samples = {_call("restore", *places, **hole.arguments, **asked)}',
+    ]
+    return '\n'.join([*lines, ''])
+
+
+def hole_as_command(
+    order: Order, hole: Hole, files: tuple[str, str], out: str, device: str | None = None
+) -> str:
+    """A shell command that fills a hole in the same ways; ``out`` is the folder it writes to."""
+    picture, mask = map(shlex.quote, files)
+    words = [f'mmagic-adm restore {picture}', f'--mask {mask}']
+    words += [f'--model {shlex.quote(order.model)}', f'--method {hole.method}']
+    if hole.arguments:
+        pairs = ' '.join(f'{name}={value}' for name, value in hole.arguments.items())
+        words.append(f'--method-arguments {pairs}')
+    words += _options(order, '--draws')
+    if device is not None:
+        words.append(f'--device {shlex.quote(device)}')
+    if order.scale_to_give is not None:
+        words.append(f'--guidance-scale {order.scale_to_give}')
+    return _wrapped([*words, f'--out {shlex.quote(out)}', *_config_options(order)]) + '\n'
+
+
 class _Name(str):
     """A name in Python, which stands without quotes."""
 
@@ -127,10 +173,10 @@ def _literal(value: Any) -> str:
     return _call('dict', **value) if isinstance(value, Mapping) else repr(value)
 
 
-def _options(order: Order) -> Iterator[str]:
+def _options(order: Order, count: str = '--num-samples') -> Iterator[str]:
     if order.labels:
         yield f'--labels {",".join(map(str, order.labels))}'
-    yield f'--num-samples {order.count}'
+    yield f'{count} {order.count}'
     yield f'--seed {order.seed}'
     if order.steps is not None:
         yield f'--steps {order.steps}'

@@ -1,21 +1,25 @@
-"""What the tabs do: samples, a sweep of guidance scales, a trajectory."""
+"""What the tabs do: samples, a sweep of guidance scales, a trajectory, a hole that is filled."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import secrets
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
 
 from mmagic_adm.apis.demo.background import Report, StoppedError, follow
+from mmagic_adm.apis.demo.hole import NUMBERS, Hole, HolePane, read_hole
 from mmagic_adm.apis.demo.making import Made, Progress, by_class, make, whole_scales
 from mmagic_adm.apis.demo.methods import NONE
 from mmagic_adm.apis.demo.order import (
+    MAX_IMAGES,
     MAX_STEPS,
     Order,
     read_order,
@@ -24,11 +28,12 @@ from mmagic_adm.apis.demo.order import (
 )
 from mmagic_adm.apis.demo.pane import Pane, Updates
 from mmagic_adm.apis.demo.preview import caption, columns_for, enlarged, stacked
-from mmagic_adm.apis.demo.reproduction import as_command, as_python
+from mmagic_adm.apis.demo.reproduction import as_command, as_python, hole_as_command, hole_as_python
 from mmagic_adm.apis.demo.results import Outputs, write_results
 from mmagic_adm.apis.demo.shelf import Shelf
 from mmagic_adm.apis.demo.visitors import Visitors
 from mmagic_adm.apis.sampling import is_out_of_memory
+from mmagic_adm.diffusion.randomness import MAX_SEED
 from mmagic_adm.files.pictures import as_pictures
 
 MAX_FRAMES = 60
@@ -92,6 +97,37 @@ class Runs:
 
         return self._followed(work, pane, visitor)
 
+    def hole(
+        self,
+        pane: HolePane,
+        visitor: str,
+        painted: Any,
+        draws: Any,
+        method: Any,
+        *rest: Any,
+    ) -> Iterator[Updates]:
+        """Fills what is painted over, several times."""
+        numbers, fields = rest[:NUMBERS], rest[NUMBERS:]
+
+        def work(report: Report[Progress]) -> Updates:
+            count = whole_number(draws, 'the number of draws', 1, MAX_IMAGES)
+            order = self._read(_first_class(fields, count))
+            hole = read_hole(pane.painted(painted), order.facts, method, numbers)
+            made = make(self.shelf, order, report, asked_of=partial(hole.asked_of, order=order))
+            return self._show_hole(pane, order, made, hole)
+
+        return self._followed(work, pane, visitor)
+
+    def picture(self, pane: HolePane, visitor: str, *fields: Any) -> Iterator[Updates]:
+        """Makes a picture to paint on, by a seed that no draw is likely to have."""
+
+        def work(report: Report[Progress]) -> Updates:
+            order = self._read(_first_class(fields[len(pane.fields) :]))
+            order = dataclasses.replace(order, seed=secrets.randbelow(MAX_SEED))
+            return pane.show(enlarged(make(self.shelf, order, report).samples[0].picture))
+
+        return self._followed(work, pane, visitor)
+
     def _read(self, fields: Sequence[Any]) -> Order:
         # A config is Python, and a path would run any that is on this machine.
         if fields[0] not in self.models:
@@ -143,6 +179,22 @@ class Runs:
             as_command(order, _copy_folder(files.folder), self.device, scales=scales),
         )
 
+    def _show_hole(self, pane: Pane, order: Order, made: Made, hole: Hole) -> Updates:
+        order = dataclasses.replace(order, count=len(made.samples))
+        filled = dict(method=hole.method, arguments=hole.arguments)
+        files = write_results(self.outputs, order, made, made.samples, hole=filled)
+        names = order.facts.class_names
+        draws = [(enlarged(each.picture), caption(each, names)) for each in made.samples]
+        code = order, hole, hole.save(files.folder)
+        return pane.results(
+            _summary(made, files.folder),
+            [(enlarged(hole.damaged), 'what is known'), *draws],
+            columns_for(order.count + 1),
+            files,
+            hole_as_python(*code, self.device),
+            hole_as_command(*code, _copy_folder(files.folder), self.device),
+        )
+
     def _show_trajectory(self, pane: Pane, order: Order, made: Made, every: int) -> Updates:
         assert made.trajectory is not None
         files = write_results(self.outputs, order, made, made.samples, every=every)
@@ -172,9 +224,9 @@ def _once_per_class(fields: Sequence[Any]) -> list[Any]:
     return [model, classes, 1, *others]
 
 
-def _first_class(fields: Sequence[Any]) -> list[Any]:
+def _first_class(fields: Sequence[Any], count: int = 1) -> list[Any]:
     model, classes, _, *others = fields
-    return [model, classes[:1] if isinstance(classes, list) else classes, 1, *others]
+    return [model, classes[:1] if isinstance(classes, list) else classes, count, *others]
 
 
 def _read_every(value: Any, order: Order) -> int:
