@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 EVERY_ADDRESS = ('0.0.0.0', '::')  # noqa: S104
 
-# What all fields of the page hold is shorter, by far.
-LONGEST_BODY = 64 << 10
+# What all fields of the page hold is shorter, by far; and a picture that is sent to it.
+LONGEST_BODY, LONGEST_PICTURE = 64 << 10, 16 << 20
 
 # The browser is to ask nobody else for anything.
 POLICY = (
@@ -23,12 +23,16 @@ POLICY = (
     "frame-ancestors 'self'; form-action 'self'; base-uri 'self'"
 )
 
-# What gradio serves besides the page, and nothing here needs: files that are sent to it, pages of
-# other servers, the history of runs.
+# Where pictures are sent to be painted on.
 API = '/gradio_api'
+UPLOAD = f'{API}/upload'
+
+# What gradio serves besides the page, and nothing here needs: what components take past the queue,
+# pages of other servers, the history of runs.
 CLOSED = (
-    '/upload',
+    '/component_server',
     '/process_recording',
+    '/upload_progress',
     '/proxy=',
     '/file=http:',
     '/file=https:',
@@ -103,8 +107,9 @@ class Doorkeeper:
             return 'not served here', 403
         # Without a length a body may have any.
         length = headers.get('content-length', '0')
-        if 'transfer-encoding' in headers or int(length) > LONGEST_BODY:
-            return f'a request has up to {LONGEST_BODY} bytes, and says how many', 413
+        longest = LONGEST_PICTURE if scope['path'] == UPLOAD else LONGEST_BODY
+        if 'transfer-encoding' in headers or int(length) > longest:
+            return f'a request has up to {longest} bytes, and says how many', 413
         return None
 
 

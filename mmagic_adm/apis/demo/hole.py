@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import gradio as gr
 import numpy as np
 import torch
 from gradio.components.image_editor import EditorData
+from gradio.data_classes import FileData
 from PIL import Image
 
 from mmagic_adm.apis.demo.catalogue import ModelFacts
@@ -20,12 +22,13 @@ from mmagic_adm.apis.editing import mode_of
 from mmagic_adm.apis.restoring import scheduler_for
 from mmagic_adm.datasets.transforms import CenterSquare
 from mmagic_adm.files.given_images import given_images
-from mmagic_adm.files.pictures import as_pixels, write_picture
+from mmagic_adm.files.pictures import as_pixels, opened, read_picture, write_picture
 from mmagic_adm.measurements import METHODS, Argument, Inpainting, Measurement, build_method
 from mmagic_adm.models import AblatedDiffusionModel
 
 DRAWS = 4
 BRUSH = 24
+MOST_PIXELS = 1 << 25
 PAINT, GREY = '#d946ef', 128
 CANVAS = 480
 
@@ -98,7 +101,7 @@ def read_hole(
     named = zip(METHODS[method].arguments, numbers, strict=False)
     given = {each.name: _number(each, value) for each, value in named if value != each.default}
     build_method(method, **given)
-    if not painted or painted['background'] is None:
+    if painted is None:
         raise ValueError('there is no picture yet: drop one on the canvas, or draw one')
     background = painted['background']
     picture = Image.alpha_composite(Image.new('RGBA', background.size, 'white'), background)
@@ -167,14 +170,29 @@ class HolePane(Pane):
         """All that a run updates."""
         return [*super().outputs, self.editor]
 
-    def painted(self, field: Any) -> Mapping[str, Any] | None:
-        """The pictures that the editor holds, from what the browser sent."""
-        return self.editor.preprocess(EditorData(**field)) if field else None
+    @staticmethod
+    def painted(field: Any) -> Mapping[str, Any] | None:
+        """The pictures that the editor holds, from what the browser sent.
+
+        Raises:
+            ValueError: One of them is no picture, or too large.
+        """
+        if not field or not (held := EditorData(**field)).background:
+            return None
+        return dict(background=_sent(held.background), layers=[_sent(each) for each in held.layers])
 
     def show(self, picture: Image.Image) -> dict[Any, Any]:
         """A picture to paint on."""
         text = 'Paint over what is to be filled, and press Fill.'
         return {**self.message(text), self.editor: picture.convert('RGB')}
+
+
+def _sent(file: FileData) -> Image.Image:
+    with opened(file.path, 'the picture') as picture:
+        pixels = math.prod(picture.size)
+    if pixels > MOST_PIXELS:
+        raise ValueError(f'the picture has {pixels:,} pixels, of up to {MOST_PIXELS:,}: shrink it')
+    return read_picture(file.path).convert('RGBA')
 
 
 def _numbers_of(method: str) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def caption(sample: Sampled, class_names: Sequence[str], with_scale: bool = Fals
 
 def columns_for(count: int) -> int:
     """In how many columns so many pictures look well."""
-    return max(4, min(8, math.ceil(math.sqrt(2 * count))))
+    return max(4, min(count, 6), min(8, math.ceil(math.sqrt(2 * count))))
 
 
 def progress_html(progress: Progress, columns: int | None = None) -> str:

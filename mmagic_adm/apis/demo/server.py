@@ -117,6 +117,8 @@ def start_server(
         theme=theme(),
         css=CSS,
     )
+    # Otherwise gradio takes any file of this machine for one that was sent, and serves a copy.
+    page.has_launched = True
     # Around all of gradio, which would answer some requests before anyone behind it is asked.
     answers = Doorkeeper(app, names)
     http = uvicorn.Server(

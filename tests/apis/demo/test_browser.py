@@ -134,6 +134,23 @@ def test_four_digits_are_what_python_makes(visit, tmp_path, address):
 
 @pytest.mark.slow
 class TestWholePage:
+    def test_a_hole_that_is_painted_is_filled(self, visit):
+        page = visit()
+        page.get_by_role('tab', name='Fill a hole').click()
+        page.click('#hole-example')
+        box = page.locator('#hole-editor canvas').first.bounding_box()
+        expect(page.locator('#hole-view')).to_contain_text('Paint over', timeout=PATIENCE)
+        middle = box['x'] + box['width'] / 2, box['y'] + box['height'] / 2
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] + 30, middle[1] + 9, steps=5)
+        page.mouse.up()
+        choose(page, 'hole-method', 'ddnm')
+        fill(page, 'hole-draws', 2)
+        page.click('#hole-run')
+        assert 'seed 1' in gallery_of(page, 'hole', 3).nth(2).inner_text()
+        assert page.errors == []
+
     def test_a_preview_is_seen_and_a_stop_stops(self, visit, device):
         page = visit()
         fill(page, 'steps', 1000)

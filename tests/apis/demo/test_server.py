@@ -5,15 +5,19 @@ import os
 import re
 import threading
 import time
+from io import BytesIO
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
+from PIL import Image
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
 from mmagic_adm.apis.demo import start_server
-from mmagic_adm.apis.demo.doorkeeper import LONGEST_BODY, names_served
+from mmagic_adm.apis.demo.doorkeeper import LONGEST_BODY, LONGEST_PICTURE, names_served
+from mmagic_adm.apis.demo.hole import NUMBERS
 from mmagic_adm.apis.demo.order import LONGEST_TEXT
 from mmagic_adm.apis.demo.server import listen
 from tests.apis.demo.orders import fields
@@ -52,9 +56,10 @@ class Visitor:
     Args:
         ask: Sends a request.
         name: What their session is called.
+        place: The tab that they have open.
     """
 
-    def __init__(self, ask, name):
+    def __init__(self, ask, name, place='samples'):
         self.ask, self.name = ask, name
         config = ask('GET', 'config').json()
         ids = {each['props'].get('elem_id'): each['id'] for each in config['components']}
@@ -62,28 +67,28 @@ class Visitor:
             next(
                 each['id']
                 for each in config['dependencies']
-                if [ids[f'samples-{button}'], 'click'] in each['targets']
+                if [ids[f'{place}-{button}'], 'click'] in each['targets']
             )
             for button in ('run', 'stop')
         )
         self.work = next(
             each['id'] for each in config['dependencies'] if each['trigger_after'] == self.begin
         )
-        self.view = ids['samples-view']
 
     def press(self, button, *data):
         body = dict(fn_index=button, session_hash=self.name, data=data)
         answer = self.ask('POST', f'{API}/run/predict', json=body)
         assert answer.status_code == 200, answer.text
 
-    def join(self, **changes):
-        body = dict(fn_index=self.work, session_hash=self.name, data=fields(**changes))
+    def join(self, *first, **changes):
+        data = [*first, *fields(**changes)]
+        body = dict(fn_index=self.work, session_hash=self.name, data=data)
         return self.ask('POST', f'{API}/queue/join', json=body).status_code
 
-    def run(self, **changes):
+    def run(self, *first, **changes):
         """Presses the button; gives what the page says in the end."""
         self.press(self.begin)
-        assert self.join(**changes) == 200
+        assert self.join(*first, **changes) == 200
         return self.wait()
 
     def wait(self):
@@ -134,9 +139,55 @@ def test_its_outputs_are_served(ask, outputs):
     assert ask('GET', f'{API}/file={outputs}/..%2fbeside.txt').status_code == 403
 
 
-@pytest.mark.parametrize('path', ['upload', 'run-history/connect'])
-def test_nothing_can_be_sent_to_it(ask, path):
+@pytest.mark.parametrize('path', ['component_server', 'run-history/connect'])
+def test_nothing_goes_past_the_queue_but_a_picture(ask, path):
     assert ask('POST', f'{API}/{path}').status_code == 403
+
+
+def send(ask, content):
+    return ask('POST', f'{API}/upload', files=dict(files=('a.png', content, 'image/png')))
+
+
+def test_a_picture_is_kept_with_the_outputs_and_a_huge_one_refused(ask, outputs):
+    (path,) = send(ask, b'any').json()
+    assert Path(path).is_relative_to(outputs / 'cache')
+    assert send(ask, b' ' * LONGEST_PICTURE).status_code == 413
+
+
+def png(*size):
+    file = BytesIO()
+    Image.new('L', size).save(file, 'PNG')
+    return file.getvalue()
+
+
+def editor(path):
+    file = dict(path=str(path), meta=dict(_type='gradio.FileData'))
+    return [dict(background=file, layers=[], composite=None), 1, 'ddnm', *[None] * NUMBERS]
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        (b'no picture', 'the picture is no readable image'),
+        (png(8192, 4097), 'pixels, of up to 33,554,432: shrink it'),
+        (png(8, 8), 'nothing is painted over'),
+    ],
+)
+def test_what_is_painted_on_is_a_picture(ask, content, said):
+    ann = Visitor(ask, 'ann', 'hole')
+    assert said in ann.run(*editor(send(ask, content).json()[0])).lower()
+
+
+@pytest.mark.parametrize('field', ['editor', 'any'])
+def test_only_what_was_sent_is_painted_on(ask, outputs, field):
+    secret = outputs.parent / 'secret.png'
+    secret.write_bytes(png(8, 9))
+    if field == 'editor':
+        said = Visitor(ask, 'ann', 'hole').run(*editor(secret))
+    else:
+        said = Visitor(ask, 'ann').run(interval=editor(secret)[0])
+    assert said == '[]'
+    assert not list(outputs.rglob('secret.png'))
 
 
 def test_the_browser_is_told_to_ask_nobody_else(ask):
