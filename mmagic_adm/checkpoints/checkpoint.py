@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from torch import Tensor
 
-from mmagic_adm.checkpoints.diffusers_dit import DiffusersDiT
 from mmagic_adm.checkpoints.diffusers_folder import DiffusersFile, weights_in
 from mmagic_adm.checkpoints.edm import EDMFile
 from mmagic_adm.checkpoints.formats import Document, Format
@@ -29,7 +28,6 @@ from mmagic_adm.files.whole import (
 # The first that knows a file reads it.
 FORMATS: list[Format] = [
     EDMFile(),
-    DiffusersDiT(),
     DiffusersFile(),
     SafetensorsFile(),
     MMagicFile(),
