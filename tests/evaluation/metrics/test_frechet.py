@@ -218,6 +218,7 @@ def test_fid_of_each_class_is_of_the_samples_of_that_class(tmp_path):
     metric = ClassFrechetDistance(reference_in(tmp_path, np.arange(8) % 2), TINY)
     x, y = normal_rows(30, 0), normal_rows(40, 1)
     x_labels, y_labels = torch.arange(30) % 3, torch.arange(40) % 2
+    y_labels[-1] = 2  # of which one image makes no covariance
     figures = metric.compare(Rows(x, None, x_labels), Rows(y, None, y_labels))
     each = [frechet_distance_of_rows(x[x_labels == k], y[y_labels == k]) for k in (0, 1)]
     expected = {'Class FID': np.mean(each), 'Class FID[0]': each[0], 'Class FID[1]': each[1]}
