@@ -112,7 +112,7 @@ def read_checkpoint(
             is read if it is of the kind asked for.
         ema: Whether to take the averaged weights, where the file holds them beside those that
             were trained.
-        like: Names of a network's tensors, to read one like it. ADM's networks are known without.
+        like: Names of a network's tensors, to read one like it; the family's are known without.
 
     Raises:
         CheckpointError: The file cannot be had or read, or does not hold what was asked for.

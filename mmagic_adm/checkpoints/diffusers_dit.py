@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmagic_adm.checkpoints.diffusers_schedulers import to_diffusers_scheduler
 from mmagic_adm.checkpoints.parts import StateDict, shapes_of
 from mmagic_adm.checkpoints.zoo import build_without_weights
 from mmagic_adm.networks.dit import position_embedding
@@ -34,10 +35,11 @@ EMBEDDERS = {
 }
 _BLOCK = 'transformer_blocks.{}.{}'
 _EMBEDDER = 'norm1.emb.{}'
+# What DiTPipeline gives the network in place of a label; no other number will do.
+_NULL_LABEL = 1000
 
-
-# What their class takes where its config is silent: first where ours has no choice, but for a
-# mistake of theirs, as norm_eps has no effect.
+# What their class takes where its config is silent: first where ours has no choice. norm_eps is
+# passed over: released folders say 1e-5, and DiT was trained with 1e-6.
 _FIXED: dict[str, Any] = dict(
     activation_fn='gelu-approximate',
     attention_bias=True,
@@ -116,6 +118,28 @@ def from_dit_transformer(
     if differences := sorted(dict(wanted.items() ^ shapes_of(tensors).items())):
         raise ValueError(f'its weights and its config do not agree on {differences[0]}')
     return dit, _ours(tensors, position_embedding(side, width)), {}
+
+
+def pipeline_of_dit(
+    dit: Mapping[str, Any], scheduler: Mapping[str, Any], around: Any
+) -> tuple[str, dict[str, Any]]:
+    """The pipeline that samples from a DiT, and the config of its scheduler.
+
+    Raises:
+        ValueError: None does; the message says why.
+    """
+    null_label = build_without_weights(dit).null_label
+    if null_label != _NULL_LABEL:
+        classes = 'no class for none' if null_label is None else f'{null_label}'
+        raise ValueError(
+            f'a DiTPipeline is for {_NULL_LABEL} classes and one for none; this network has '
+            f'{classes}'
+        )
+    if scheduler['type'] in ('DDPMScheduler', 'DDIMScheduler'):
+        # It drops the variance that a network learned.
+        scheduler = {**scheduler, 'type': 'DDIMScheduler', 'variance_type': 'fixed_small'}
+        scheduler['rederive_eps'] = False
+    return 'DiTPipeline', to_diffusers_scheduler(scheduler, around)
 
 
 def _ours(theirs: Mapping[str, Tensor], positions: Tensor) -> StateDict:

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmagic_adm.checkpoints.diffusers_dit import from_dit_transformer, to_dit_transformer
+from mmagic_adm.checkpoints.diffusers_dit import (
+    from_dit_transformer,
+    pipeline_of_dit,
+    to_dit_transformer,
+)
 from mmagic_adm.checkpoints.diffusers_schedulers import (
     from_diffusers_scheduler,
     to_diffusers_scheduler,
@@ -26,14 +30,11 @@ from mmagic_adm.checkpoints.model_folder import (
 from mmagic_adm.checkpoints.parts import Networks, StateDict, kind_of, under_prefixes
 from mmagic_adm.checkpoints.safetensors_files import SafetensorsFile
 from mmagic_adm.checkpoints.sampling_models import sampling_model
-from mmagic_adm.checkpoints.zoo import build_without_weights
 from mmagic_adm.files.whole import CheckpointError, folder_written_whole, read_json
 
 _COPY = 'copy the folder again'
 # What is diffusers' own module here too, with its own names of the tensors.
 _AS_IT_IS = ('AutoencoderKL',)
-# What DiTPipeline gives the network in place of a label; no other number will do.
-_NULL_LABEL = 1000
 _OWN_PIPELINE = 'AblatedDiffusionPipeline'
 
 
@@ -75,23 +76,6 @@ def _pipeline_of_unet(
     return 'ConsistencyModelPipeline' if hands_on else name.replace('Scheduler', 'Pipeline'), steps
 
 
-def _pipeline_of_dit(
-    dit: Mapping[str, Any], scheduler: Mapping[str, Any], around: Any
-) -> tuple[str, dict[str, Any]]:
-    null_label = build_without_weights(dit).null_label
-    if null_label != _NULL_LABEL:
-        classes = 'no class for none' if null_label is None else f'{null_label}'
-        raise ValueError(
-            f'a DiTPipeline is for {_NULL_LABEL} classes and one for none; this network has '
-            f'{classes}'
-        )
-    if scheduler['type'] in ('DDPMScheduler', 'DDIMScheduler'):
-        # It drops the variance that a network learned.
-        scheduler = {**scheduler, 'type': 'DDIMScheduler', 'variance_type': 'fixed_small'}
-        scheduler['rederive_eps'] = False
-    return 'DiTPipeline', to_diffusers_scheduler(scheduler, around)
-
-
 KINDS = (
     NetworkKind('ADMUNet', 'UNet2DModel', 'unet', to_unet_2d, from_unet_2d, _pipeline_of_unet),
     NetworkKind(
@@ -100,7 +84,7 @@ KINDS = (
         'transformer',
         to_dit_transformer,
         from_dit_transformer,
-        _pipeline_of_dit,
+        pipeline_of_dit,
         older='Transformer2DModel',
         in_latents=True,
     ),

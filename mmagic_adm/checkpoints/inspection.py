@@ -23,9 +23,8 @@ RECORDED = 'recorded in the file'
 DEFAULT = 'default'
 AMBIGUOUS = 'from the shapes, which leave room for other values'
 
-# Arguments of ADM's networks that leave no trace in names and shapes.
-_OF_BOTH = ('image_size', 'dropout', 'num_heads', 'num_head_channels', 'use_new_attention_order')
-_OF_UNETS = ('num_heads_upsample', 'skip_rescale', 'class_dropout_prob', 'min_group_channels')
+# Arguments that are no question to tensors: this is found by itself, and that changes nothing.
+_NO_QUESTION = ('attention_resolutions', 'use_checkpoint')
 
 # Of Stable Diffusion's autoencoder, which halves the image three times.
 _LATENT_CHANNELS = 4
@@ -169,12 +168,7 @@ def _network(
         if name != 'type' and name not in defaults:
             raise ValueError(f'{type_} has no argument {name!r}; it has {", ".join(defaults)}')
     ambiguous = {name: architecture.fields[name] for name in architecture.ambiguous}
-    if is_adm:
-        traceless: Collection[str] = (
-            _OF_BOTH if type_ == 'ADMClassifier' else (*_OF_BOTH, *_OF_UNETS)
-        )
-    else:
-        traceless = [name for name in defaults if name not in architecture.fields]
+    traceless = [name for name in defaults if name not in {*architecture.fields, *_NO_QUESTION}]
     left_open = (*traceless, *ambiguous)
 
     # Who comes later knows better.
