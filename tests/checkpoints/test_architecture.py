@@ -71,6 +71,7 @@ OTHERS = {
     'EDM2': dict(
         type='EDM2UNet',
         image_size=16,
+        in_channels=4,
         model_channels=64,
         channel_mult=(1, 2),
         num_res_blocks=2,
