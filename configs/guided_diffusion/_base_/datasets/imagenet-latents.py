@@ -1,5 +1,5 @@
-# Latents of ImageNet's training images and of their mirror images, encoded once and kept, where DiT's
-# authors encode in every step. A training names the folder, the codec, and the images' size.
+# Latents of ImageNet's training images and of their mirror images, encoded once and kept, where
+# DiT's authors encode in every step. A training names folder, codec, and the images' size.
 _base_ = ['./imagenet.py']
 
 train_dataloader = dict(
