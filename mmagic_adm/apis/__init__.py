@@ -1,7 +1,6 @@
 """What a person calls from Python."""
 
 from mmagic_adm.apis.class_names import find_label, imagenet_class_names
-from mmagic_adm.apis.dit_pipelines import from_diffusers, to_diffusers
 from mmagic_adm.apis.editing import (
     decode,
     encode,
@@ -28,7 +27,6 @@ __all__ = [
     'encode',
     'evaluate',
     'find_label',
-    'from_diffusers',
     'imagenet_class_names',
     'init_model',
     'interpolate_images',
@@ -38,7 +36,6 @@ __all__ = [
     'reconstruct',
     'restore',
     'sample',
-    'to_diffusers',
     'train',
     'vary',
 ]

@@ -66,24 +66,26 @@ def model_config(
 ) -> dict[str, Any]:
     """The config's model, changed and told where its weights are; see :func:`init_model`."""
     model = {'_scope_': SCOPE, **config.model.to_dict(), **(changes or {})}
-    if weights is True and 'all_weights' in config:
-        weights = False  # they are loaded as a whole
+    # Loaded as a whole, when the model is built.
+    all_weights = {name: config[name] for name in ('all_weights',) if name in config}
     if model.get('classifier', ...) is None:
         # Left out, it takes its scale and its weights along.
         model['classifier_scale'] = None
         model.get('pretrained_cfgs', {}).pop('classifier', None)
     if 'upsamplers' in model:
-        return _cascade_with_weights(model, weights)
-    if weights is False:
+        return _cascade_with_weights(model, weights, all_weights)
+    if weights is False and 'weights' in (model.get('codec') or {}):
+        model['codec'] = dict(model['codec'], weights=None)
+    if weights is False or (weights is True and all_weights):
         model.pop('pretrained_cfgs', None)
-        if 'weights' in (model.get('codec') or {}):
-            model['codec'] = dict(model['codec'], weights=None)
     elif weights is not True or not model.get('pretrained_cfgs'):
         model['pretrained_cfgs'] = _sources(config, model, weights)
     return model
 
 
-def _cascade_with_weights(model: dict[str, Any], weights: Any) -> dict[str, Any]:
+def _cascade_with_weights(
+    model: dict[str, Any], weights: Any, all_weights: dict[str, str]
+) -> dict[str, Any]:
     """The same for a cascade, whose stages are configs of their own."""
     stages = [model['base'], *model['upsamplers']]
     each = [weights] * len(stages) if isinstance(weights, bool) else weights
@@ -93,7 +95,9 @@ def _cascade_with_weights(model: dict[str, Any], weights: Any) -> dict[str, Any]
             'the files in a config of your own'
         )
     configs = [
-        Config(dict(model=stage)) if isinstance(stage, Mapping) else find_config(stage)
+        Config(dict(model=stage, **all_weights))
+        if isinstance(stage, Mapping)
+        else find_config(stage)
         for stage in stages
     ]
     base, *upsamplers = [model_config(*pair) for pair in zip(configs, each, strict=True)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from mmagic_adm.checkpoints.other_architectures import read_other
 from mmagic_adm.checkpoints.parts import Shapes, kind_of
 from mmagic_adm.networks import CHANNEL_MULT
 
@@ -28,14 +29,14 @@ class Architecture:
     Args:
         fields: The constructor arguments that they settle, and the type.
         ambiguous: Those of the fields that another value would fit too.
-        level_channels: Width of each level, finest first.
-        attending: Which levels have attention, counted from the finest, 0.
+        level_channels: Width of each of ADM's levels, finest first.
+        attending: Which of them have attention, counted from the finest, 0.
     """
 
     fields: dict[str, Any]
-    ambiguous: tuple[str, ...]
-    level_channels: tuple[int, ...]
-    attending: tuple[int, ...]
+    ambiguous: tuple[str, ...] = ()
+    level_channels: tuple[int, ...] = ()
+    attending: tuple[int, ...] = ()
 
     @property
     def num_levels(self) -> int:
@@ -63,7 +64,7 @@ _Levels = list[list[_Stage]]
 
 
 def read_architecture(shapes: Shapes) -> Architecture:
-    """Reads the architecture of a U-Net, an upsampler or a classifier.
+    """Reads the architecture of a network: a U-Net, an upsampler, a classifier, or another.
 
     Args:
         shapes: Shape of each tensor, in OpenAI's names.
@@ -72,6 +73,9 @@ def read_architecture(shapes: Shapes) -> Architecture:
         LookupError: A tensor is missing that every such network has.
         ValueError: The tensors do not fall into levels.
     """
+    if other := read_other(shapes):
+        # A size without a name tells width and blocks, not heads.
+        return Architecture(other, ('size',) if isinstance(other.get('size'), tuple) else ())
     is_unet = kind_of(shapes) == 'unet'
     stages = _read_stages(shapes)
     # A stage without tensors is one that pools.

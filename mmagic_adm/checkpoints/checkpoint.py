@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from torch import Tensor
 
-from mmagic_adm.checkpoints.diffusers_dit import DiffusersDiT
 from mmagic_adm.checkpoints.diffusers_folder import DiffusersFile, weights_in
 from mmagic_adm.checkpoints.edm import EDMFile
 from mmagic_adm.checkpoints.formats import Document, Format
@@ -29,7 +28,6 @@ from mmagic_adm.files.whole import (
 # The first that knows a file reads it.
 FORMATS: list[Format] = [
     EDMFile(),
-    DiffusersDiT(),
     DiffusersFile(),
     SafetensorsFile(),
     MMagicFile(),
@@ -114,7 +112,7 @@ def read_checkpoint(
             is read if it is of the kind asked for.
         ema: Whether to take the averaged weights, where the file holds them beside those that
             were trained.
-        like: Names of a network's tensors, to read one like it. ADM's networks are known without.
+        like: Names of a network's tensors, to read one like it; the family's are known without.
 
     Raises:
         CheckpointError: The file cannot be had or read, or does not hold what was asked for.

@@ -9,19 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmagic_adm.checkpoints.diffusers_dit import (
+    from_dit_transformer,
+    pipeline_of_dit,
+    to_dit_transformer,
+)
 from mmagic_adm.checkpoints.diffusers_schedulers import (
     from_diffusers_scheduler,
     to_diffusers_scheduler,
 )
 from mmagic_adm.checkpoints.diffusers_unet import from_unet_2d, to_unet_2d
 from mmagic_adm.checkpoints.formats import Document, Format
-from mmagic_adm.checkpoints.model_folder import write_model
+from mmagic_adm.checkpoints.model_folder import (
+    AUTOENCODER,
+    Part,
+    part_config,
+    write_model,
+    write_part,
+)
 from mmagic_adm.checkpoints.parts import Networks, StateDict, kind_of, under_prefixes
 from mmagic_adm.checkpoints.safetensors_files import SafetensorsFile
 from mmagic_adm.checkpoints.sampling_models import sampling_model
 from mmagic_adm.files.whole import CheckpointError, folder_written_whole, read_json
 
-_WEIGHTS = 'diffusion_pytorch_model.safetensors'
 _COPY = 'copy the folder again'
 # What is diffusers' own module here too, with its own names of the tensors.
 _AS_IT_IS = ('AutoencoderKL',)
@@ -39,9 +49,11 @@ class NetworkKind:
         there: From config, tensors and scheduler's config to their config and tensors; raises
             ValueError, with the reason, for what their class cannot be.
         back: From their config, their tensors and our config, where the file records it, to ours
-            and to what there is to add to the scheduler's.
-        pipeline: The pipeline that samples from it, by our config and their scheduler's class;
-            raises ValueError where there is none.
+            and to what there is to add to the scheduler's; raises ValueError likewise.
+        pipeline: From the configs of network, scheduler and preconditioning to the pipeline that
+            samples from it and the config of their scheduler; raises ValueError likewise.
+        older: What older files call their class.
+        in_latents: Whether the pipeline has an autoencoder.
     """
 
     ours: str
@@ -49,23 +61,42 @@ class NetworkKind:
     part: str
     there: Callable[..., tuple[dict[str, Any], StateDict]]
     back: Callable[..., tuple[dict[str, Any], StateDict, dict[str, Any]]]
-    pipeline: Callable[[Mapping[str, Any], str], str]
+    pipeline: Callable[[Mapping[str, Any], Mapping[str, Any], Any], tuple[str, dict[str, Any]]]
+    older: str = ''
+    in_latents: bool = False
 
 
-def _pipeline_of_unet(unet: Mapping[str, Any], scheduler: str) -> str:
-    # The only one of pixels that hands labels on, and to any scheduler.
-    if unet.get('num_classes') or scheduler not in ('DDPMScheduler', 'DDIMScheduler'):
-        return 'ConsistencyModelPipeline'
-    return scheduler.replace('Scheduler', 'Pipeline')
+def _pipeline_of_unet(
+    unet: Mapping[str, Any], scheduler: Mapping[str, Any], around: Any
+) -> tuple[str, dict[str, Any]]:
+    steps = to_diffusers_scheduler(scheduler, around)
+    name = steps['_class_name']
+    # The first is the only one of pixels that hands labels on, and to any scheduler.
+    hands_on = unet.get('num_classes') or name not in ('DDPMScheduler', 'DDIMScheduler')
+    return 'ConsistencyModelPipeline' if hands_on else name.replace('Scheduler', 'Pipeline'), steps
 
 
 KINDS = (
     NetworkKind('ADMUNet', 'UNet2DModel', 'unet', to_unet_2d, from_unet_2d, _pipeline_of_unet),
+    NetworkKind(
+        'DiT',
+        'DiTTransformer2DModel',
+        'transformer',
+        to_dit_transformer,
+        from_dit_transformer,
+        pipeline_of_dit,
+        older='Transformer2DModel',
+        in_latents=True,
+    ),
 )
 
 
 def write_pipeline(
-    folder: str | Path, parts: Mapping[str, Any], state: StateDict, overwrite: bool = False
+    folder: str | Path,
+    parts: Mapping[str, Any],
+    state: StateDict,
+    overwrite: bool = False,
+    autoencoder: Part | None = None,
 ) -> Path:
     """Writes a network as a pipeline that diffusers loads by itself.
 
@@ -75,6 +106,7 @@ def write_pipeline(
             there is one; as ``Inspection.config`` has them.
         state: The network's tensors.
         overwrite: Whether to replace a folder of that name.
+        autoencoder: That of the latents, if the network is of some, as ``Codec.stored`` has it.
 
     Returns:
         The folder.
@@ -85,24 +117,17 @@ def write_pipeline(
     """
     folder = Path(folder)
     try:
-        index, files = _pipeline(parts, state)
+        index, files = _pipeline(parts, state, autoencoder)
     except ValueError as error:
         raise CheckpointError(
             f'{folder} would be no pipeline that diffusers can run: {error}; --own-pipeline writes '
             'one that runs by this package'
         ) from error
-    size = sum(tensor.nbytes for tensor in state.values())
+    size = sum(tensor.nbytes for _, tensors in files.values() for tensor in tensors.values())
     with folder_written_whole(folder, size, overwrite) as temporary:
         _write_json(temporary / 'model_index.json', index)
-        for part, (config, tensors) in files.items():
-            (temporary / part).mkdir()
-            name = 'scheduler_config.json' if part == 'scheduler' else 'config.json'
-            _write_json(temporary / part / name, config)
-            if tensors:
-                network = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors}
-                SafetensorsFile().write(
-                    temporary / part / _WEIGHTS, {'': network}, {'config': {'unet': parts['unet']}}
-                )
+        for part, content in files.items():
+            write_part(temporary / part, content, {'config': {'unet': parts['unet']}})
     return folder
 
 
@@ -111,6 +136,7 @@ def write_own_pipeline(
     parts: Mapping[str, Any],
     networks: Networks,
     overwrite: bool = False,
+    autoencoder: Part | None = None,
 ) -> Path:
     """Writes networks as a pipeline that diffusers loads, and this package runs.
 
@@ -119,6 +145,7 @@ def write_own_pipeline(
         parts: The configs of the networks and the scheduler, as ``Inspection.config`` has them.
         networks: The tensors of each network, whatever its name.
         overwrite: Whether to replace a folder of that name.
+        autoencoder: See :func:`write_pipeline`.
 
     Returns:
         The folder.
@@ -142,7 +169,7 @@ def write_own_pipeline(
         (temporary / 'pipeline.py').write_text(
             f'from mmagic_adm.apis.diffusers_pipeline import {_OWN_PIPELINE}  # noqa: F401\n'
         )
-        write_model(temporary / 'model', model, state)
+        write_model(temporary / 'model', model, state, autoencoder=autoencoder)
         (temporary / 'model' / 'loader.py').write_text(
             'from mmagic_adm.models import AblatedDiffusionModel  # noqa: F401\n'
         )
@@ -150,8 +177,8 @@ def write_own_pipeline(
 
 
 def _pipeline(
-    parts: Mapping[str, Any], state: StateDict
-) -> tuple[dict[str, Any], dict[str, tuple[dict[str, Any], Any]]]:
+    parts: Mapping[str, Any], state: StateDict, autoencoder: Part | None
+) -> tuple[dict[str, Any], dict[str, Part]]:
     """The index of a pipeline; and of each part its config, and its tensors."""
     unet, scheduler = parts.get('unet'), parts.get('diffusion_scheduler')
     if unet is None or scheduler is None or 'classifier' in parts:
@@ -160,15 +187,20 @@ def _pipeline(
     if unet['type'] not in kinds:
         raise ValueError(f'it has none for networks like {unet["type"]}')
     kind = kinds[unet['type']]
+    name, steps = kind.pipeline(unet, scheduler, parts.get('preconditioning'))
     config, tensors = kind.there(unet, state, scheduler)
-    steps = to_diffusers_scheduler(scheduler, parts.get('preconditioning'))
-    index = {
-        '_class_name': kind.pipeline(unet, steps['_class_name']),
-        'scheduler': ['diffusers', steps['_class_name']],
-        kind.part: ['diffusers', kind.theirs],
+    files = {
+        kind.part: Part({'_class_name': kind.theirs, **config}, tensors),
+        'scheduler': Part(steps),
     }
-    described = {'_class_name': kind.theirs, **config}
-    return index, {kind.part: (described, list(tensors.items())), 'scheduler': (steps, [])}
+    if kind.in_latents:
+        if autoencoder is None:
+            raise ValueError(f'a {name} has an autoencoder, and none was given')
+        if autoencoder.config['scaling_factor'] is None:
+            raise ValueError(f'a {name} has one scale for all channels of latents, and no shift')
+        files[AUTOENCODER] = autoencoder
+    classes = {part: ['diffusers', each.config['_class_name']] for part, each in files.items()}
+    return {'_class_name': name, **classes}, files
 
 
 class DiffusersFile(Format):
@@ -190,18 +222,19 @@ class DiffusersFile(Format):
     def read(self, path: Path, mmap: bool = True) -> Document:
         """Reads the tensors, and both configs."""
         config = read_json(path.with_name('config.json'), _COPY)
-        kinds = {kind.theirs: kind for kind in KINDS}
+        kinds = {name: kind for kind in KINDS for name in (kind.theirs, kind.older)}
         name = str(config['_class_name'])
         if name not in kinds:
-            raise CheckpointError(
-                f'{path} is of a {name}; of diffusers, {" and ".join(kinds)} are read'
-            )
+            known = ' and '.join(kind.theirs for kind in KINDS)
+            raise CheckpointError(f'{path} is of a {name}; of diffusers, {known} are read')
         document = SafetensorsFile().read(path)
         recorded = document.meta.get('config', {}).get('unet', {})
         try:
             unet, state, told = kinds[name].back(config, document.state_dict, recorded)
             meta = _with_scheduler(path.parent.parent / 'scheduler', unet, told)
-        except ValueError as error:
+            if kinds[name].in_latents:
+                meta['config'] |= _with_codec(path.parent.parent, unet)
+        except (TypeError, ValueError) as error:
             raise CheckpointError(f'{path.parent}: {error}') from error
         return Document(state, meta)
 
@@ -215,6 +248,20 @@ def _with_scheduler(folder: Path, unet: dict[str, Any], told: Mapping[str, Any])
     scheduler, around = from_diffusers_scheduler(read_json(file, _COPY), learns)
     meta: dict[str, Any] = {'config': {'unet': unet, 'diffusion_scheduler': {**scheduler, **told}}}
     return meta | ({'preconditioning': around} if around else {})
+
+
+def _with_codec(folder: Path, unet: dict[str, Any]) -> dict[str, Any]:
+    """The config of the autoencoder beside a network, if there is one."""
+    if not (folder / AUTOENCODER).is_dir():
+        return {}
+    said = part_config(folder / AUTOENCODER)
+    codec = dict(
+        type='AutoencoderCodec',
+        image_size=unet['image_size'] << (len(said['block_out_channels']) - 1),
+        autoencoder=said,
+        scaling=dict(scale=said.get('scaling_factor', 0.18215)),
+    )
+    return {'codec': codec}
 
 
 def weights_in(folder: Path) -> Path:

@@ -23,9 +23,11 @@ RECORDED = 'recorded in the file'
 DEFAULT = 'default'
 AMBIGUOUS = 'from the shapes, which leave room for other values'
 
-# Arguments that leave no trace in names and shapes.
-_OF_BOTH = ('image_size', 'dropout', 'num_heads', 'num_head_channels', 'use_new_attention_order')
-_OF_UNETS = ('num_heads_upsample', 'skip_rescale', 'class_dropout_prob', 'min_group_channels')
+# Arguments that are no question to tensors: this is found by itself, and that changes nothing.
+_NO_QUESTION = ('attention_resolutions', 'use_checkpoint')
+
+# Of Stable Diffusion's autoencoder, which halves the image three times.
+_LATENT_CHANNELS = 4
 
 # Most networks of the family halve the image down to so many pixels.
 _LAST_FEATURE_MAP = 8
@@ -42,7 +44,7 @@ class Inspection:
         source: The path or URL.
         layout: How the file is laid out.
         config: ``unet`` and ``diffusion_scheduler``, or ``classifier``, or all three, as they are
-            built from.
+            built from; and ``preconditioning`` and ``codec``, where the U-Net is in them.
         origins: Where each value is from, by its place in the config: 'unet.image_size'.
         fits: Names of the zoo's entries that have exactly a network's tensors, by its place.
     """
@@ -124,13 +126,16 @@ def config_from_checkpoint(
         except ValueError as error:
             raise CheckpointError(f'{source}: {error}') from error
         if kind == 'unet':
-            around = _preconditioning(checkpoint.metadata.get('preconditioning'), entries)
-            if around:
-                found['preconditioning'] = around
-            said = recorded.get('diffusion_scheduler', {})
-            found['diffusion_scheduler'] = _scheduler(
-                found[kind], around, diffusion_scheduler or {}, said, entries, project
+            unet_fields, said = found[kind], recorded.get('diffusion_scheduler', {})
+            around = _preconditioning(
+                unet_fields, checkpoint.metadata.get('preconditioning'), entries
             )
+            codec = _codec(unet_fields, recorded.get('codec', {}))
+            scheduler = _scheduler(
+                unet_fields, around, codec, diffusion_scheduler or {}, said, entries, project
+            )
+            parts = dict(preconditioning=around, codec=codec, diffusion_scheduler=scheduler)
+            found |= {part: fields for part, fields in parts.items() if fields}
     values = {
         part: {name: value for name, (value, _) in fields.items()} for part, fields in found.items()
     }
@@ -153,29 +158,30 @@ def _network(
         architecture = read_architecture(shapes)
     except LookupError as error:
         raise ValueError(f'the tensors are of no ADM network: there is no {error}') from error
-    if not str(recorded.get('type', 'ADM')).startswith('ADM'):
+    type_ = given.get('type', architecture.fields['type'])
+    is_adm = type_.startswith('ADM')
+    if not str(recorded.get('type', type_)).startswith('ADM' if is_adm else type_):
         # The config of another toolbox, which calls its arguments otherwise.
         recorded = {}
-    type_ = given.get('type', architecture.fields['type'])
     defaults = _constructor_defaults(type_)
     for name in given:
         if name != 'type' and name not in defaults:
             raise ValueError(f'{type_} has no argument {name!r}; it has {", ".join(defaults)}')
     ambiguous = {name: architecture.fields[name] for name in architecture.ambiguous}
-    traceless = _OF_BOTH if type_ == 'ADMClassifier' else (*_OF_BOTH, *_OF_UNETS)
+    traceless = [name for name in defaults if name not in {*architecture.fields, *_NO_QUESTION}]
     left_open = (*traceless, *ambiguous)
 
     # Who comes later knows better.
     fields = (
         _from(defaults, DEFAULT, traceless)
-        | _from(_family_defaults(architecture), DEFAULT)
+        | _from(_family_defaults(architecture) if is_adm else {}, DEFAULT)
         | _from(ambiguous, AMBIGUOUS)
         | _zoo_fields(entries, defaults, left_open)
         | _from(recorded, RECORDED, left_open)
         | _from({k: v for k, v in architecture.fields.items() if k not in ambiguous}, READ)
         | _from(given, GIVEN)
     )
-    if 'attention_resolutions' not in fields:
+    if is_adm and 'attention_resolutions' not in fields:
         # The levels that attend are read; their size is not, where that of the image is not.
         size, origin = fields['image_size']
         if origin != READ:
@@ -189,23 +195,38 @@ def _network(
     return {name: fields[name] for name in ('type', *defaults) if name in fields}
 
 
-def _preconditioning(recorded: Any, entries: Sequence[ZooEntry]) -> Fields:
+def _preconditioning(unet: Fields, recorded: Any, entries: Sequence[ZooEntry]) -> Fields:
     """What is around a U-Net that is told sigma, as the file or the zoo says: it has no tensors."""
     if isinstance(recorded, Mapping):
         return _from(recorded, RECORDED)
     around = {entry.name: entry.preconditioning for entry in entries}
     known = {name: dict(type='EDMPrecond', **p) for name, p in around.items() if p is not None}
     if not known:
-        return {}
+        # These are told nothing else.
+        told_sigma = unet['type'][0] in ('SongUNet', 'EDM2UNet')
+        return _from(dict(type='EDMPrecond'), DEFAULT) if told_sigma else {}
     first, arguments = next(iter(known.items()))
     others = [name for name in around if known.get(name) != arguments]
     doubt = f', unlike {", ".join(others)}, which fits too: the name tells' if others else ''
     return _from(arguments, f'the zoo: {first}{doubt}')
 
 
+def _codec(unet: Fields, recorded: Mapping[str, Any]) -> Fields:
+    """What makes images of what the network diffuses: nothing, but for latents of 4 channels."""
+    kind, channels, size = (unet[name][0] for name in ('type', 'in_channels', 'image_size'))
+    if channels != _LATENT_CHANNELS or kind.startswith('ADM'):
+        return {}
+    weights, scaling = (
+        ('sd-vae-ft-mse', 'edm2') if kind == 'EDM2UNet' else ('sd-vae-ft-ema', 'stable_diffusion')
+    )
+    default = dict(type='AutoencoderCodec', image_size=8 * size, weights=weights, scaling=scaling)
+    return _from(default, DEFAULT) | _from(recorded, RECORDED)
+
+
 def _scheduler(
     unet: Fields,
     around: Fields,
+    codec: Fields,
     given: Mapping[str, Any],
     recorded: Mapping[str, Any],
     entries: Sequence[ZooEntry],
@@ -226,6 +247,8 @@ def _scheduler(
         origin = f'{DEFAULT} of {PROJECTS[0]}; project={PROJECTS[1]!r} has others'
         default = config_from_flags('', project or PROJECTS[0])['diffusion_scheduler']
         fields = _from(default, origin if open_ else DEFAULT)
+        if codec:
+            fields['clip_sample'] = (False, f'{DEFAULT}, as latents have no bounds')
     if unet['out_channels'][0] == 2 * unet['in_channels'][0]:
         fields['variance_type'] = ('learned_range', READ)
     return fields | _from(recorded, RECORDED, list(fields)) | _from(given, GIVEN)

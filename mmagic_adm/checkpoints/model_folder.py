@@ -1,15 +1,18 @@
 """A whole model in a folder: its config as JSON, all of its weights, and a card that describes it.
 
+An autoencoder of its latents is in a folder of its own in there, as in a pipeline of diffusers'.
+
 A config that was downloaded is data: it may name this package's own classes, and nothing else.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from mmagic_adm.checkpoints.parts import StateDict
 from mmagic_adm.checkpoints.safetensors_files import SafetensorsFile
 from mmagic_adm.files.whole import CheckpointError, folder_written_whole, read_json
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, SCOPE
@@ -17,10 +20,37 @@ from mmagic_adm.version import __version__
 
 CONFIG, WEIGHTS, CARD = 'config.json', 'model.safetensors', 'README.md'
 
+# In diffusers' folders: the weights of each part, and the part that is an autoencoder.
+PART_WEIGHTS, AUTOENCODER = 'diffusion_pytorch_model.safetensors', 'vae'
+_COPY = 'copy the folder again'
+
 # Says of a config.json that it is of a model of ours.
 _MARK = 'mmagic_adm_version'
 # What in a config says where weights came from, which now lie beside it.
 _SOURCES = ('pretrained_cfgs', 'init_cfg')
+
+
+class Part(NamedTuple):
+    """A part of a pipeline: its config as diffusers has it, and its tensors, if it has any."""
+
+    config: dict[str, Any]
+    state: StateDict = {}
+
+
+def write_part(folder: Path, part: Part, metadata: Mapping[str, Any]) -> None:
+    """Writes a part, and what its weights are to say about themselves."""
+    folder.mkdir()
+    name = CONFIG if part.state else 'scheduler_config.json'
+    (folder / name).write_text(json.dumps(part.config, indent=2, sort_keys=True) + '\n')
+    if part.state:
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in part.state.items()}
+        SafetensorsFile().write(folder / PART_WEIGHTS, {'': tensors}, metadata)
+
+
+def part_config(folder: Path) -> dict[str, Any]:
+    """The arguments of a part's class."""
+    said = read_json(folder / CONFIG, _COPY)
+    return {key: value for key, value in said.items() if not key.startswith('_')}
 
 
 def write_model(
@@ -28,6 +58,7 @@ def write_model(
     config: Mapping[str, Any],
     state: Mapping[str, Tensor],
     overwrite: bool = False,
+    autoencoder: Part | None = None,
     **card: Any,
 ) -> Path:
     """Writes a model.
@@ -37,6 +68,7 @@ def write_model(
         config: What the model is built from.
         state: All of its tensors.
         overwrite: Whether to replace a folder of that name.
+        autoencoder: That of its latents, which are not among these tensors.
         **card: What is said on its card; see :func:`model_card`.
 
     Raises:
@@ -51,11 +83,14 @@ def write_model(
             f'of it ({error}); build it from configs'
         ) from error
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
-    size = sum(tensor.nbytes for tensor in tensors.values())
+    beside = autoencoder.state if autoencoder else {}
+    size = sum(tensor.nbytes for each in (tensors, beside) for tensor in each.values())
     with folder_written_whole(folder, size, overwrite) as temporary:
         (temporary / CONFIG).write_text(text + '\n')
         (temporary / CARD).write_text(model_card(folder.absolute().name, described, **card))
         SafetensorsFile().write(temporary / WEIGHTS, {'': tensors}, {'config': described})
+        if autoencoder is not None:
+            write_part(temporary / AUTOENCODER, autoencoder, {})
     return folder
 
 
@@ -66,7 +101,7 @@ def read_model_config(folder: Path) -> dict[str, Any] | None:
         CheckpointError: It names a class that is not this package's.
     """
     file = folder / CONFIG
-    config = read_json(file, 'copy the folder again') if file.is_file() else {}
+    config = read_json(file, _COPY) if file.is_file() else {}
     if config.pop(_MARK, None) is None:
         return None
     if strangers := sorted(set(_types_in(config)) - _own_types()):

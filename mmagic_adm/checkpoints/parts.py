@@ -34,9 +34,16 @@ _OPENAI_NAMES = {
 }
 _MMAGIC_NAMES = {openai: mmagic for mmagic, openai in _OPENAI_NAMES.items()}
 
-# Every network of the family embeds the timestep, so this tensor marks where one begins.
-_MARK = 'time_embed.0.weight'
+# Every network of the family embeds the timestep, or the noise, so these tensors mark where one
+# begins: one of ADM's, a DiT, a SongUNet, an EDM2UNet.
 MMAGIC_MARK = 'time_embedding.blocks.0.weight'
+_MARKS = (
+    'time_embed.0.weight',
+    MMAGIC_MARK,
+    't_embedder.mlp.0.weight',
+    'map_layer0.weight',
+    'emb_noise.weight',
+)
 
 
 def openai_name(mmagic_name: str) -> str:
@@ -57,8 +64,12 @@ def _renamed(key: str, names: dict[str, str]) -> str:
 
 
 def kind_of(state: Iterable[str]) -> Kind:
-    """Whether a network's state dict, in OpenAI's names, is a U-Net's or a classifier's."""
-    return 'unet' if any(key.startswith('output_blocks.') for key in state) else 'classifier'
+    """Whether a network, of which these are the tensors in OpenAI's names, denoises or classifies.
+
+    What denoises is called a U-Net, whatever it is.
+    """
+    halves = {key.partition('.')[0] for key in state}
+    return 'classifier' if 'input_blocks' in halves and 'output_blocks' not in halves else 'unet'
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> Shapes:
@@ -91,7 +102,7 @@ def sort_into_parts(
 
     Args:
         tensors: The state dict.
-        like: Names of a network's tensors. Where it is none of ADM's, which are found by
+        like: Names of a network's tensors. Where it is none of the family's, which are found by
             themselves, those of its kind are looked for instead.
 
     Returns:
@@ -121,12 +132,9 @@ def sort_into_parts(
 
 
 def network_prefixes(keys: Iterable[str]) -> list[str]:
-    """The prefixes, dot included, under which ADM's networks lie in a state dict, in its order."""
+    """The prefixes, dot included, under which networks lie in a state dict, in its order."""
     return [
-        key.removesuffix(mark)
-        for key in keys
-        for mark in (_MARK, MMAGIC_MARK)
-        if f'.{key}'.endswith(f'.{mark}')
+        key.removesuffix(mark) for key in keys for mark in _MARKS if f'.{key}'.endswith(f'.{mark}')
     ]
 
 

@@ -15,7 +15,8 @@ def sampling_model(parts: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         parts: The configs of ``unet`` and ``diffusion_scheduler``; of ``preconditioning`` around a
-            network that is told sigma; and of ``classifier``. As ``Inspection.config`` has them.
+            network that is told sigma; of the ``codec`` of latents; and of ``classifier``. As
+            ``Inspection.config`` has them.
 
     Raises:
         ValueError: There is no U-Net, and so nothing to sample from.
@@ -34,6 +35,4 @@ def sampling_model(parts: Mapping[str, Any]) -> dict[str, Any]:
         )
     if 'preconditioning' in parts:
         model['unet'] = dict(parts['preconditioning'], network=unet)
-    if 'classifier' in parts:
-        model['classifier'] = parts['classifier']
-    return model
+    return model | {part: parts[part] for part in ('classifier', 'codec') if part in parts}

@@ -2,6 +2,7 @@
 
 import ast
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from mmagic_adm.checkpoints.parts import (
 from mmagic_adm.checkpoints.unpickling import pickle_in, unpickle
 from mmagic_adm.files.whole import ZIP, CheckpointError
 
-_ATTENTION = ('.qkv.weight', '.proj_out.weight')
+# Of ADM's networks, whose blocks are numbered.
+_ATTENTION = re.compile(r'(?:.*_blocks|.*middle_block)\.[\d.]+\.(?:qkv|proj_out)\.weight')
 
 
 class OpenAIFile(Format):
@@ -73,7 +75,7 @@ def _of_a_row(name: Any, value: Any) -> Any:
 
     Which of both the files of consistency models have is all that sets them apart from ADM's.
     """
-    if isinstance(value, Tensor) and value.ndim == 4 and str(name).endswith(_ATTENTION):
+    if isinstance(value, Tensor) and value.ndim == 4 and _ATTENTION.fullmatch(str(name)):
         return value.flatten(2)
     return value
 

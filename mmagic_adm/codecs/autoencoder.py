@@ -15,11 +15,12 @@ from torch.utils.checkpoint import checkpoint
 from mmagic_adm.arguments import whole
 from mmagic_adm.checkpoints.checkpoint import read_document
 from mmagic_adm.checkpoints.loading import fitted
+from mmagic_adm.checkpoints.model_folder import AUTOENCODER, PART_WEIGHTS, Part, part_config
 from mmagic_adm.checkpoints.zoo import source_of
 from mmagic_adm.codecs.codec import Codec, Draw, Shape
 from mmagic_adm.compat.environment import require
 from mmagic_adm.files.download import fetch
-from mmagic_adm.files.whole import CheckpointError, read_json
+from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.registry import MODELS
 
 # Stable Diffusion's, in diffusers' arguments.
@@ -29,8 +30,6 @@ STABLE_DIFFUSION = dict(
     block_out_channels=(128, 256, 512, 512),
     layers_per_block=2,
 )
-# A pipeline's folder in diffusers' format holds it under this name.
-PLACE_IN_PIPELINE = 'vae'
 # What older files call the parts of its attention.
 OLD_NAMES = {'query': 'to_q', 'key': 'to_k', 'value': 'to_v', 'proj_attn': 'to_out.0'}
 
@@ -175,6 +174,16 @@ class AutoencoderCodec(Codec):
                 'choose the network of that size, or another image_size for the codec'
             )
 
+    def stored(self) -> Part:
+        """The autoencoder as diffusers has it, where latents have one scale and no shift."""
+        scale, shift = self.scaling
+        said = {key: value for key, value in self.autoencoder.config.items() if key[0] != '_'}
+        said |= dict(
+            _class_name='AutoencoderKL',
+            scaling_factor=scale if isinstance(scale, float) and shift == 0 else None,
+        )
+        return Part(said, self.autoencoder.state_dict())
+
     def _decode(self, z: Tensor) -> Tensor:
         with _in_full(z):
             return self.autoencoder.decode(z).sample
@@ -220,11 +229,9 @@ def _found(weights: str | Path) -> tuple[Path, dict[str, Any]]:
     folder = Path(weights).expanduser()
     if not folder.is_dir():
         return fetch(source_of(weights)), {}
-    if (folder / PLACE_IN_PIPELINE).is_dir():
-        folder /= PLACE_IN_PIPELINE
-    said = read_json(folder / 'config.json', 'a folder of an autoencoder is as diffusers writes it')
-    arguments = {key: value for key, value in said.items() if not key.startswith('_')}
-    return fetch(folder / 'diffusion_pytorch_model.safetensors'), arguments
+    if (folder / AUTOENCODER).is_dir():
+        folder /= AUTOENCODER
+    return fetch(folder / PART_WEIGHTS), part_config(folder)
 
 
 def _scaling(given: str | Mapping[str, Any], channels: int) -> Scaling:

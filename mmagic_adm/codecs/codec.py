@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmagic_adm.checkpoints.model_folder import Part
 from mmagic_adm.registry import MODELS
 
 Shape = tuple[int, int, int]
@@ -45,6 +46,10 @@ class Codec(nn.Module):
 
     def check_fits(self, network: Any) -> None:
         """Refuses a network of other latents."""
+
+    def stored(self) -> Part | None:
+        """What a folder of a model holds beside its networks: an autoencoder, if there is one."""
+        return None
 
     def slices(self, count: int) -> list[slice]:
         """The samples of a batch that are to be decoded and looked at together."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmagic_adm.checkpoints import (
     config_from_checkpoint,
@@ -15,6 +16,10 @@ from mmagic_adm.checkpoints import (
 )
 from mmagic_adm.checkpoints.checkpoint import writable_layouts
 from mmagic_adm.checkpoints.flags import PROJECTS
+from mmagic_adm.checkpoints.hub import local_path
+from mmagic_adm.checkpoints.model_folder import AUTOENCODER, Part
+from mmagic_adm.checkpoints.zoo import source_of
+from mmagic_adm.registry import MODELS, SCOPE
 
 EXAMPLES = """\
   mmagic-adm convert 64x64_diffusion.pt 64x64_diffusion.safetensors --to safetensors
@@ -46,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='with --to diffusers: write a pipeline that runs by this package, for any model',
     )
     parser.add_argument(
+        '--autoencoder',
+        metavar='WEIGHTS',
+        help='with --to diffusers: that of the latents (default: of IN, or sd-vae-ft-ema)',
+    )
+    parser.add_argument(
         '--project', choices=PROJECTS, help='whose defaults hold for what IN does not tell'
     )
     parser.add_argument(
@@ -58,8 +68,11 @@ def main(arguments: argparse.Namespace) -> Iterator[object]:
     writing = (arguments.output, arguments.to, arguments.overwrite, arguments.no_ema)
     if arguments.inspect and any(writing):
         raise argparse.ArgumentError(None, '--inspect takes IN alone, --prefix and --project')
-    if arguments.to != 'diffusers' and (arguments.ddim or arguments.own_pipeline):
-        raise argparse.ArgumentError(None, '--ddim and --own-pipeline go with --to diffusers')
+    for_diffusers = (arguments.ddim, arguments.own_pipeline, arguments.autoencoder)
+    if arguments.to != 'diffusers' and any(for_diffusers):
+        raise argparse.ArgumentError(
+            None, '--ddim, --own-pipeline and --autoencoder go with --to diffusers'
+        )
     if not arguments.inspect and not (arguments.output and arguments.to):
         raise argparse.ArgumentError(None, 'give IN, OUT and --to, or --inspect IN')
     if arguments.inspect:
@@ -100,11 +113,20 @@ def to_diffusers(arguments: argparse.Namespace) -> Path:
     )
     for place, origin in inspection.guessed.items():
         print(f'not certain: {place}: {origin}')
+    parts = inspection.config
+    rest = arguments.overwrite, autoencoder_of(parts, arguments)
     if arguments.own_pipeline:
-        networks = checkpoint.networks()
-        return write_own_pipeline(
-            arguments.output, inspection.config, networks, arguments.overwrite
-        )
-    return write_pipeline(
-        arguments.output, inspection.config, checkpoint.state_dict, arguments.overwrite
-    )
+        return write_own_pipeline(arguments.output, parts, checkpoint.networks(), *rest)
+    return write_pipeline(arguments.output, parts, checkpoint.state_dict, *rest)
+
+
+def autoencoder_of(parts: Mapping[str, Any], arguments: argparse.Namespace) -> Part | None:
+    """The autoencoder of a network of latents: the one asked for, IN's own, or the usual one."""
+    codec = parts.get('codec')
+    if codec is None:
+        return None
+    weights = arguments.autoencoder
+    if weights is None:
+        folder = local_path(source_of(arguments.input))
+        weights = folder if (folder / AUTOENCODER).is_dir() else codec['weights']
+    return MODELS.build(dict(codec, weights=weights, _scope_=SCOPE)).stored()

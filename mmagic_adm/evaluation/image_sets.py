@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mmagic_adm.files.download import fetch
 from mmagic_adm.files.npz import ImagesFile
-from mmagic_adm.files.pictures import EXTENSIONS, as_pixels, opened, read_picture
+from mmagic_adm.files.pictures import as_pixels, list_images, opened, read_picture
 from mmagic_adm.registry import DATASETS, SCOPE, build_part
 
 Pixels = NDArray[np.uint8]
@@ -67,19 +67,27 @@ class Resize:
 class ImageSet(ABC):
     """Images of one size, in their order; grey ones as RGB.
 
-    Attributes:
+    Args:
         path: Where they are, or what speaks of it.
         count: How many images there are.
-        size: Their height and width.
+        size: Height and width of the first.
         labels: The class of each, if they have any.
-        resize: What brings them to their size, if anything does.
+        resize: What brings them to one size; None refuses other sizes than the first's.
+
+    Attributes:
+        size: Their height and width.
     """
 
-    path: Path
-    count: int
-    size: tuple[int, int]
-    labels: Sequence[int] | None = None
-    resize: Resize | None = None
+    def __init__(
+        self,
+        path: Path,
+        count: int,
+        size: Sequence[int],
+        labels: Sequence[int] | None = None,
+        resize: Resize | None = None,
+    ) -> None:
+        self.path, self.count, self.labels, self.resize = path, count, labels, resize
+        self.size = (resize.size, resize.size) if resize else (size[0], size[1])
 
     @abstractmethod
     def pieces(self, size: int, first: int, step: int) -> Iterator[Sequence[Pixels]]:
@@ -99,7 +107,7 @@ class ImageSet(ABC):
         """
         number = first * batch_size
         for piece in self.pieces(batch_size, first, step):
-            images = [self._settled(image) for image in piece]
+            images = [self._as_rgb(image) for image in piece]
             for i, image in enumerate(images):
                 if image.shape[:2] != self.size:
                     raise ValueError(_mixed(f'{self.path}[{number + i}]', image.shape, self))
@@ -111,30 +119,20 @@ class ImageSet(ABC):
         [image] = next(self.batches(1, number))
         return Image.fromarray(image.permute(1, 2, 0).numpy())
 
-    def _settled(self, image: Pixels) -> Pixels:
+    def _as_rgb(self, image: Pixels) -> Pixels:
         """An image as RGB, of the size asked for."""
         image = image.repeat(3, axis=-1) if image.shape[-1] == 1 else image
         return self.resize(image) if self.resize else image
 
-    def _settle_size(self, size: tuple[int, ...]) -> None:
-        self.size = (self.resize.size,) * 2 if self.resize else (size[0], size[1])
-
 
 class ImageBatch(ImageSet):
-    """The images of an .npz file; what they take in memory is one batch.
-
-    Args:
-        path: The file.
-        resize: What to bring them to one size by; None leaves them.
-    """
+    """The images of an .npz file; what they take in memory is one batch."""
 
     def __init__(self, path: str | Path, resize: Resize | None = None) -> None:
-        self.path, self.resize = Path(path), resize
-        self._file = ImagesFile(path)
-        self.count = len(self._file)
-        self._settle_size(self._file.shape[1:])
-        labels = self._file.labels()
-        self.labels = None if labels is None else labels.tolist()
+        self._file = file = ImagesFile(path)
+        labels = file.labels()
+        given = None if labels is None else labels.tolist()
+        super().__init__(Path(path), len(file), file.shape[1:], given, resize)
 
     def pieces(self, size: int, first: int, step: int) -> Iterator[Sequence[Pixels]]:
         """The images as they are."""
@@ -146,22 +144,12 @@ class ImageBatch(ImageSet):
 
 
 class ImageFolder(ImageSet):
-    """The image files in a folder and below, of one size, in the order of their names.
-
-    Args:
-        path: The folder.
-        resize: What to bring them to one size by; None refuses other sizes than the first's.
-    """
+    """The image files in a folder and below, in the order of their names."""
 
     def __init__(self, path: str | Path, resize: Resize | None = None) -> None:
-        self.path, self.resize = Path(path), resize
-        found = self.path.rglob('*')
-        self.files = sorted(file for file in found if file.suffix.lower() in EXTENSIONS)
-        if not self.files:
-            raise ValueError(f'{self.path} has no images: no file ends in {", ".join(EXTENSIONS)}')
-        self.count = len(self.files)
+        self.files = [Path(path, name) for name in list_images(path)]
         sizes = [_header(file) for file in self.files]
-        self._settle_size(sizes[0])
+        super().__init__(Path(path), len(sizes), sizes[0], None, resize)
         for file, size in zip(self.files, sizes, strict=True):
             if not resize and size != self.size:
                 raise ValueError(_mixed(str(file), size, self, str(self.files[0])))
@@ -181,22 +169,16 @@ class DatasetImages(ImageSet):
     """The images of one of MMEngine's data sets, as its pipeline leaves them.
 
     What the pipeline does at random is the same every time.
-
-    Args:
-        config: Config of the data set.
-        resize: What to bring them to one size by; None refuses other sizes than the first's.
     """
 
     def __init__(self, config: dict, resize: Resize | None = None) -> None:
-        self.resize, self._config = resize, config
-        self.dataset = build_part(DATASETS, config)
-        self.dataset.full_init()
-        self.count = len(self.dataset)
+        self._config, self._dataset = config, build_part(DATASETS, config)
+        self._dataset.full_init()
+        count = len(self._dataset)
         place = config.get('data_root') or config.get('ann_file') or config.get('type')
-        self.path = Path(str(place))
-        self._settle_size(self._image(0).shape)
-        if self._info(0).get('gt_label') is not None:
-            self.labels = [int(self._info(i)['gt_label']) for i in range(self.count)]
+        is_labelled = self._info(0).get('gt_label') is not None
+        labels = [int(self._info(i)['gt_label']) for i in range(count)] if is_labelled else None
+        super().__init__(Path(str(place)), count, self._image(0).shape, labels, resize)
 
     def pieces(self, size: int, first: int, step: int) -> Iterator[Sequence[Pixels]]:
         """The images as they are."""
@@ -212,16 +194,16 @@ class DatasetImages(ImageSet):
         return f'{config} {self.count} {_stamp_of([file for file in files if file.is_file()])}'
 
     def _info(self, number: int) -> dict[str, Any]:
-        return self.dataset.get_data_info(number)
+        return self._dataset.get_data_info(number)
 
     def _image(self, number: int) -> Pixels:
         info = {**self._info(number), 'rng': np.random.default_rng(number)}
-        item = self.dataset.pipeline(info)
+        item = self._dataset.pipeline(info)
         if isinstance(item.get('inputs'), Tensor):
             return item['inputs'].permute(1, 2, 0).numpy()
         if 'img' not in item:
             raise ValueError(
-                f'the pipeline of the {type(self.dataset).__name__} gives no image: begin it with '
+                f'the pipeline of the {type(self._dataset).__name__} gives no image: begin it with '
                 "dict(type='ReadImage')"
             )
         return np.atleast_3d(item['img'])
@@ -237,7 +219,8 @@ def open_images(source: str | Path | dict, resize: Resize | None = None) -> Imag
         resize: What to bring the images to one size by; None refuses other sizes than the first's.
 
     Raises:
-        ValueError: The images are of another kind, or none are there.
+        FileNotFoundError: There are no images in a folder.
+        ValueError: The images are of another kind, or there is no such file.
     """
     if isinstance(source, dict):
         return DatasetImages(source, resize)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,16 +67,15 @@ class Report:
         self.sets: list[SetReport] = []
         self._metrics = [metric for metric in metrics if isinstance(metric, FeatureMetric)]
         self._reference, self._repeats, self._resize = reference, repeats, resize
-        named = [
-            (f'{metric.prefix}/{name}' if metric.prefix else name, arrow)
-            for metric in self._metrics
-            for name, arrow in metric.better.items()
-        ]
-        self.better = dict(named)
-        if twice := [name for name, n in Counter(name for name, _ in named).items() if n > 1]:
-            raise ValueError(
-                f'two metrics give {twice[0]}: leave one out, or have it of another network'
-            )
+        self.better: dict[str, str] = {}
+        for metric in self._metrics:
+            for figure, arrow in metric.better.items():
+                name = f'{metric.prefix}/{figure}' if metric.prefix else figure
+                if name in self.better:
+                    raise ValueError(
+                        f'two metrics give {name}: leave one out, or have it of another network'
+                    )
+                self.better[name] = arrow
 
     def add(self, images: ImageSet, figures: dict[str, float]) -> None:
         """Takes in what came out for a set, right after its evaluation."""
@@ -99,15 +97,15 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """All of it."""
-        sets = [
-            dict(
+        sets = {
+            name: dict(
                 path=str(each.path),
                 samples=each.count,
                 figures=each.figures,
                 nearest=[[pair._asdict() for pair in pairs] for pairs in each.nearest],
             )
-            for each in self.sets
-        ]
+            for name, each in zip(self.names, self.sets, strict=True)
+        }
         metrics = [
             dict(
                 figures=list(metric.better),
@@ -125,23 +123,21 @@ class Report:
             resized=str(self._resize) if self._resize else None,
             repeats=self._repeats,
             metrics=metrics,
-            sets=dict(zip(self.names, sets, strict=True)),
+            sets=sets,
         )
 
     def table(self) -> str:
         """A table in Markdown, with all that the figures follow from underneath."""
         heads = [f'{name} {arrow}' for name, arrow in self.better.items()]
-        lines = [_row(['samples', 'number', *heads]), _row([':--', *['--:'] * (1 + len(heads))])]
-        for name, each in zip(self.names, self.sets, strict=True):
-            cells = [_shown(each.figures, figure) for figure in self.better]
-            lines.append(_row([name, f'{each.count:,}', *cells]))
-        parts = [name for name in self.sets[0].figures if name.endswith(']')]
-        if parts:
-            lines += ['', _row(['', *self.names]), _row([':--', *['--:'] * len(self.sets)])]
-            lines += [
-                _row([part, *(_shown(each.figures, part) for each in self.sets)]) for part in parts
-            ]
-        return '\n'.join([*lines, '', *self._notes(), ''])
+        rows = [
+            [name, f'{each.count:,}', *(_shown(each.figures, figure) for figure in self.better)]
+            for name, each in zip(self.names, self.sets, strict=True)
+        ]
+        parts = dict.fromkeys(n for each in self.sets for n in each.figures if n.endswith(']'))
+        of_parts = [[part, *(_shown(each.figures, part) for each in self.sets)] for part in parts]
+        tables = [_table(['samples', 'number', *heads], rows)]
+        tables += [_table(['', *self.names], of_parts)] if parts else []
+        return '\n\n'.join([*tables, '\n'.join(self._notes())]) + '\n'
 
     def plot(self) -> Figure | None:
         """Fidelity against diversity, if there are figures of both."""
@@ -154,11 +150,11 @@ class Report:
         if not trades:
             return None
         figure = Figure(figsize=(5 * len(trades), 4.5), layout='constrained')
-        for axes, (diversity, fidelity) in zip(
+        rows = [each.figures for each in self.sets]
+        for axes, trade in zip(
             figure.subplots(1, len(trades), squeeze=False)[0], trades, strict=True
         ):
-            rows = [each.figures for each in self.sets]
-            plot_trade(axes, rows, diversity, fidelity, self.names, line='')
+            plot_trade(axes, rows, *trade, self.names, line='')
         return figure
 
     def save(self, path: Path, overwrite: bool = False) -> None:
@@ -236,8 +232,10 @@ def plot_trade(
     axes.set(xlabel=f'{diversity.lower()} (diversity)', ylabel=f'{fidelity.lower()} (fidelity)')
 
 
-def _row(cells: Sequence[str]) -> str:
-    return f'| {" | ".join(cells)} |'
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, of names and numbers."""
+    rule = [':--', *['--:'] * (len(heads) - 1)]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in (heads, rule, *rows))
 
 
 def _shown(figures: dict[str, float], name: str) -> str:

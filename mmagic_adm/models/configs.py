@@ -10,7 +10,7 @@ from mmengine import Config
 
 from mmagic_adm.checkpoints.hub import SCHEME, local_path
 from mmagic_adm.checkpoints.inspection import config_from_checkpoint
-from mmagic_adm.checkpoints.model_folder import WEIGHTS, read_model_config
+from mmagic_adm.checkpoints.model_folder import AUTOENCODER, WEIGHTS, read_model_config
 from mmagic_adm.checkpoints.sampling_models import sampling_model
 from mmagic_adm.checkpoints.zoo import find
 from mmagic_adm.configs import config_file, list_models
@@ -53,9 +53,18 @@ def _saved(source: str | Path) -> Config:
     for place in (folder, folder / 'model'):  # which a pipeline of ours has it in
         model = read_model_config(place)
         if model is not None:
+            _use_autoencoder(model, place)
             return Config(dict(model=model, all_weights=str(place / WEIGHTS)))
     found = sampling_model(config_from_checkpoint(folder).config)
+    _use_autoencoder(found, folder)
     return Config(dict(model=found, weights=dict(unet=str(folder))))
+
+
+def _use_autoencoder(model: dict[str, Any], folder: Path) -> None:
+    """Makes a model's autoencoder that of the folder, if there is one in it."""
+    base = model.get('base', model)  # of a cascade
+    if (folder / AUTOENCODER).is_dir() and base.get('codec'):
+        base['codec'] = dict(base['codec'], weights=str(folder))
 
 
 def _with_model(config: Config, name: str | Path) -> Config:

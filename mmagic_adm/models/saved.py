@@ -58,7 +58,8 @@ class SavedModel:
         model: Any = self  # a module, where this is mixed in
         names = {kind: name for name, kind in MODELS.module_dict.items()}
         config = {'type': names.get(type(self), type(self).__name__), **self.built_from}
-        said = dict(figures=figures, seeds=seeds, licence=licence)
+        autoencoder = model.stages[0].codec.stored()
+        said = dict(figures=figures, seeds=seeds, licence=licence, autoencoder=autoencoder)
         return write_model(Path(folder), config, model.state_dict(), overwrite, **said)
 
     def push_to_hub(

@@ -34,6 +34,68 @@ def test_released_networks_are_read_without_doubt(name):
     assert ambiguous == (('type', 'in_channels') if manifest['kind'] == 'upsampler' else ())
 
 
+OTHERS = {
+    'DiT with a name': dict(type='DiT', image_size=16, size='S', patch_size=8, num_classes=5),
+    'DiT of pixels': dict(
+        type='DiT',
+        image_size=12,
+        size=(128, 3, 2),
+        patch_size=4,
+        in_channels=3,
+        out_channels=3,
+        num_classes=None,
+        mlp_ratio=2.0,
+    ),
+    'DDPM++': dict(
+        type='SongUNet',
+        image_size=16,
+        model_channels=16,
+        channel_mult=(1, 2),
+        num_blocks=1,
+        attention_resolutions=(),
+        num_classes=None,
+        augment_channels=9,
+    ),
+    'NCSN++': dict(
+        type='SongUNet',
+        image_size=32,
+        layout='ncsn++',
+        in_channels=1,
+        model_channels=16,
+        channel_mult=(2, 2, 1),
+        num_blocks=2,
+        attention_resolutions=(16, 8),
+        num_classes=3,
+        augment_channels=0,
+    ),
+    'EDM2': dict(
+        type='EDM2UNet',
+        image_size=16,
+        in_channels=4,
+        model_channels=64,
+        channel_mult=(1, 2),
+        num_res_blocks=2,
+        attention_resolutions=(8,),
+        num_classes=10,
+        logvar_channels=32,
+    ),
+}
+
+
+@pytest.mark.parametrize('name', OTHERS)
+def test_what_is_not_adms_is_read_too(name):
+    shapes = _shapes(OTHERS[name])
+    architecture = read_architecture(shapes)
+    rows = architecture.fields['num_classes']
+    if 'DiT' in name and rows:  # of the table, with one for no class
+        architecture.fields['num_classes'] = rows - 1
+    assert architecture.fields.items() >= OTHERS[name].items()
+    assert architecture.ambiguous == (('size',) if name == 'DiT of pixels' else ())
+    rest = {key: shape for key, shape in shapes.items() if key[:4] not in ('enc.', 'bloc')}
+    with pytest.raises((LookupError, ValueError), match=r'blocks\.0|around .* nothing is shaped'):
+        read_architecture(rest)
+
+
 CLASSIFIER = dict(
     type='ADMClassifier',
     image_size=16,

@@ -135,6 +135,10 @@ def test_networks_of_score_based_models_are_read(written, layout):
         dropout=0.2,
     )
     assert said['preconditioning'] == dict(type='EDMPrecond', sigma_data=0.5)
+    found = config_from_checkpoint(path).config
+    for name, value in meta['kwargs'].items():
+        assert found['unet'][name] == (tuple(value) if isinstance(value, list) else value), name
+    assert found['diffusion_scheduler']['type'] == 'EDMHeunScheduler'
 
 
 def test_other_architectures_are_refused_by_name(written):
@@ -302,4 +306,7 @@ def test_edm2s_network_comes_out_of_its_file_with_nothing_run(tmp_path, monkeypa
     load_network(network, path)
     for found, value in zip(network.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(found, value, rtol=1e-3, atol=1e-4)
+    said = config_from_checkpoint(path).config
+    assert said['unet']['model_channels'] == kwargs['model_channels']
+    assert (said['codec']['image_size'], said['codec']['scaling']) == (128, 'edm2')
     assert not (tmp_path / 'trace').exists()

@@ -21,7 +21,7 @@ from tests.checkpoints.conftest import (
 )
 from tests.reference import built, golden_names, load_manifest
 
-RELEASED = [n for n in golden_names('checkpoints') if not n.startswith(('edm', 'DiT'))]
+RELEASED = [n for n in golden_names('checkpoints') if not n.startswith('edm')]
 
 
 def _shapes(name, prefix=''):
@@ -95,6 +95,14 @@ def test_it_says_what_was_read_and_what_was_guessed(unet_file):
         assert inspection.guessed[field] == DEFAULT
         assert field not in inspection.read
     assert 'image_size = 16' in inspection.guessed['unet.attention_resolutions']
+
+
+def test_a_released_dit_is_known_with_all_that_it_needs(tmp_path):
+    found = config_from_checkpoint(save_released('DiT-XL-2-256x256', tmp_path)).config
+    assert (found['unet']['size'], found['unet']['num_classes']) == ('XL', 1000)
+    assert found['codec']['image_size'] == 256
+    scheduler = found['diffusion_scheduler']
+    assert (scheduler['clip_sample'], scheduler['variance_type']) == (False, 'learned_range')
 
 
 def test_the_zoo_knows_what_shapes_do_not_tell(tmp_path):

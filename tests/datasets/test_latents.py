@@ -106,6 +106,13 @@ def test_what_was_broken_off_goes_on_where_it_was(settings, tmp_path):
         assert len(calls) == 4 + 3
 
 
+def test_processes_share_the_files_out(settings, tmp_path, monkeypatch):
+    for rank, there in ((0, '02'), (1, '012')):
+        monkeypatch.setattr('mmagic_adm.datasets.latents.get_dist_info', lambda r=rank: (r, 2))
+        LatentImages(**settings, folder=str(tmp_path))
+        assert ''.join(sorted(file.stem[-1] for file in tmp_path.glob('*.npy'))) == there
+
+
 def test_a_folder_of_other_latents_is_refused(settings, tmp_path):
     LatentImages(**settings, folder=str(tmp_path))
     other = dict(settings, codec=dict(settings['codec'], scaling='edm2'))

@@ -66,8 +66,9 @@ def test_grey_images_are_rgb_in_a_batch_and_in_a_folder(image, tmp_path):
         np.testing.assert_array_equal(seen, grey.repeat(3, axis=-1))
 
 
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r'has no images: no file ends in \.bmp'):
+def test_a_folder_without_images_is_refused(tmp_path):
+    (tmp_path / '._0.png').write_bytes(b'what a file manager leaves')
+    with pytest.raises(FileNotFoundError, match=r'no images in .*: 1 files, none ending in \.bmp'):
         open_images(tmp_path)
 
 

@@ -68,6 +68,11 @@ def test_the_table_is_ready_for_a_paper(report):
     assert '- ±: 95% interval, of 3 random halves of the samples.' in notes
 
 
+def test_a_class_that_the_first_set_lacks_has_its_row(report, monkeypatch):
+    monkeypatch.setitem(report.sets[1].figures, 'Class FID[7]', 3.0)
+    assert '| Class FID[7] |  | 3 |' in report.table()
+
+
 def test_the_plot_shows_each_set_where_its_figures_are(report):
     recall, coverage = report.plot().axes
     assert (recall.get_xlabel(), recall.get_ylabel()) == (

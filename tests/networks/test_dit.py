@@ -56,7 +56,13 @@ def test_its_sizes_are_the_papers(size, millions):
 
 def test_it_starts_as_nothing_and_what_it_is_made_of_stays_when_shared():
     network, x = DiT(**TINY), torch.randn(3, 4, 8, 8)
+    seen = []
+    for block in network.blocks:
+        block.register_forward_hook(lambda _, given, out: seen.append(torch.equal(given[0], out)))
     assert not network(x, torch.tensor([7]), torch.tensor([0, 1, 2])).any()
+    assert seen == [True, True]  # adaLN-Zero: no block does anything
+    embeddings = [network.y_embedder.embedding_table, *network.t_embedder.mlp[::2]]
+    assert [each.weight.std().item() for each in embeddings] == pytest.approx([0.02] * 3, rel=0.2)
     assert sharding_units(network) == list(network.blocks)
 
 
@@ -81,8 +87,10 @@ def test_blocks_compute_in_half_and_the_rest_does_not():
 def test_blocks_recomputed_in_the_backward_pass_have_the_same_gradient():
     golden = load_golden('dit', 'network')
     network, x = dit(golden), golden.x.requires_grad_()
-    network.use_checkpoint = True
+    network.use_checkpoint, calls = True, []
+    network.blocks[0].register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
     (gradient,) = torch.autograd.grad(network(x, golden.t, golden.y).sum(), x)
+    assert len(calls) == 2
     torch.testing.assert_close(gradient, golden.gradient, **CLOSE)
 
 

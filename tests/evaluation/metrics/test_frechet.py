@@ -198,20 +198,27 @@ def reference_in(folder, labels):
 
 def test_fid_inf_is_where_more_and_more_samples_lead(tmp_path):
     metric = ExtrapolatedFrechetDistance(reference_in(tmp_path, np.zeros(8, int)), TINY)
-    # Of 20 features, at a distance of 1; of few samples it comes out higher.
-    reference = torch.eye(20)[0].double(), torch.eye(20).double()
-    rows = Rows(normal_rows(800, 0, dim=20))
-    [found] = metric.compare(rows, reference).values()
-    x = rows.features.double()
-    of_all = frechet_distance(x.mean(0), torch.cov(x.T), *reference)
-    assert abs(found - 1) < 0.5 * (of_all - 1)
-    assert metric.compare(rows, reference) == {'FID_inf': found}
+    count, dim, seeds = 800, 20, range(16)
+    reference = torch.eye(dim)[0].double(), torch.eye(dim).double()  # at a distance of 1
+    figures = []
+    for seed in seeds:
+        x = normal_rows(count, seed, dim).double()
+        [found] = metric.compare(Rows(x), reference).values()
+        figures.append((found, frechet_distance(x.mean(0), torch.cov(x.T), *reference)))
+    assert metric.compare(Rows(x), reference) == {'FID_inf': found}
+    at_infinity, of_all = np.mean(figures, axis=0)
+    errors = np.std(figures, axis=0, ddof=1) / math.sqrt(len(seeds))
+    # To first order in 1 / N: the squared error of the mean, and a quarter of the covariance's.
+    excess = dim / count + dim * (dim + 1) / (4 * count)
+    assert abs(of_all - (1 + excess)) < 3 * errors[1]
+    assert abs(at_infinity - 1) < 3 * errors[0] < excess
 
 
 def test_fid_of_each_class_is_of_the_samples_of_that_class(tmp_path):
     metric = ClassFrechetDistance(reference_in(tmp_path, np.arange(8) % 2), TINY)
     x, y = normal_rows(30, 0), normal_rows(40, 1)
     x_labels, y_labels = torch.arange(30) % 3, torch.arange(40) % 2
+    y_labels[-1] = 2  # of which one image makes no covariance
     figures = metric.compare(Rows(x, None, x_labels), Rows(y, None, y_labels))
     each = [frechet_distance_of_rows(x[x_labels == k], y[y_labels == k]) for k in (0, 1)]
     expected = {'Class FID': np.mean(each), 'Class FID[0]': each[0], 'Class FID[1]': each[1]}
