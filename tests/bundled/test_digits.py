@@ -43,10 +43,10 @@ def test_every_config_is_in_the_model_card(config):
 
 
 def test_the_judge_recognises_guided_samples(judge):
-    labels = torch.arange(20) % 10
+    labels = torch.arange(10)
     model = init_model('adm-g_ddim25_digits-16x16', device='cpu')
-    samples = model.infer(seeds=range(20), labels=labels)['samples']
-    assert (judge.labels(as_uint8(samples)) == labels).float().mean() >= 0.95
+    samples = model.infer(seeds=range(10), labels=labels)['samples']
+    assert (judge.labels(as_uint8(samples)) == labels).float().mean() >= 0.9
 
 
 @pytest.mark.slow
