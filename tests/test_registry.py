@@ -19,7 +19,7 @@ def run(code: str) -> str:
     return result.stdout.strip()
 
 
-@pytest.mark.parametrize('scope', ['mmagic', None])
+@pytest.mark.parametrize('scope', ['mmagic', pytest.param(None, marks=pytest.mark.slow)])
 def test_a_config_is_built_without_importing_the_toolboxs_models(scope):
     output = run(f"""
         import sys
@@ -33,6 +33,7 @@ def test_a_config_is_built_without_importing_the_toolboxs_models(scope):
     assert output.endswith('mmagic_adm.networks.unet False')
 
 
+@pytest.mark.slow
 def test_the_prefix_is_optional_under_our_own_scope():
     output = run(f"""
         from mmengine import MODELS

@@ -177,6 +177,7 @@ def _run(*command, cwd):
     )
 
 
+@pytest.mark.slow
 def test_the_script_runs_from_anywhere(tmp_path, unet_file):
     done = _run(SCRIPT, unet_file, 'out.safetensors', '--to', 'safetensors', cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, 'out.safetensors\n')

@@ -73,6 +73,7 @@ def test_the_body_does_what_the_name_says(name):
         assert model.classifier is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('_our_scope')
 def test_every_released_base_model_can_be_sampled():
     networks = [build_on_meta(Config.fromfile(FOLDER / f'{name}.py').model.unet) for name in NAMES]

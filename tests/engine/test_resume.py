@@ -42,7 +42,7 @@ PROGRESSIVE = consistency_model(type='ProgressiveDistillationLoss', scales=dict(
         # MMEngine has functions among the state of this one.
         pytest.param(dict(param_scheduler=[ONE_CYCLE]), marks=pytest.mark.slow),
         dict(custom_hooks=[dict(type='TrainingState'), RAMPED_UP]),
-        dict(model=consistency_model()),
+        pytest.param(dict(model=consistency_model()), marks=pytest.mark.slow),
         pytest.param(dict(model=PROGRESSIVE), marks=pytest.mark.slow),
     ],
     ids=['plain', 'accumulating', 'one-cycle', 'ramped-up', 'consistency', 'progressive'],

@@ -1,5 +1,6 @@
 """Two processes take the steps that one takes with twice the batch, and one goes on with theirs."""
 
+import pytest
 import torch
 
 from mmagic_adm.engine import TrainingRunner
@@ -33,6 +34,7 @@ def run(work_dir, batch_size, launcher='none', **changes):
     return start
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     in_two_processes(run, tmp_path / 'two', 4, 'pytorch')
     start = run(tmp_path / 'one', batch_size=8)

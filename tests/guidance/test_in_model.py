@@ -77,25 +77,19 @@ def guided_model(guidance, scheduler=DDPM, **changes):
 
 @pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
 @pytest.mark.parametrize(('guidance', 'scheduler'), PAIRS, ids=NAMES)
-class TestEveryPair:
-    def test_a_sample_does_not_depend_on_its_neighbours(self, guidance, scheduler):
-        model = guided_model(guidance, scheduler)
-        seeds, labels = [4, 8, 15], [1, 6, 2]
-        together = model.infer(seeds=seeds, labels=labels, classifier_scale=20.0)['samples']
-        shuffled = model.infer(
-            seeds=[15, 4, 8], labels=[2, 1, 6], classifier_scale=20.0
-        )['samples']  # fmt: skip
-        torch.testing.assert_close(shuffled, together[[2, 0, 1]], **CLOSE)
-        unguided = model.infer(seeds=seeds, labels=labels, classifier_scale=0)['samples']
-        assert not torch.allclose(together, unguided, **CLOSE)
+def test_a_sample_is_its_own_whatever_is_beside_it(guidance, scheduler):
+    model = guided_model(guidance, scheduler)
+    own = list(zip([4, 8, 15], [1, 6, 2], [0.0, 3.0, 20.0], strict=True))
 
-    def test_scales_per_sample_are_the_same_one_by_one(self, guidance, scheduler):
-        model = guided_model(guidance, scheduler)
-        scales = [0.0, 3.0, 20.0]
-        together = model.infer(seeds=[1, 2, 3], labels=5, classifier_scale=scales)['samples']
-        for i, scale in enumerate(scales):
-            alone = model.infer(seeds=[i + 1], labels=5, classifier_scale=scale)['samples']
-            torch.testing.assert_close(alone[0], together[i], **CLOSE)
+    def made(rows):
+        seeds, labels, scales = map(list, zip(*rows, strict=True))
+        return model.infer(seeds=seeds, labels=labels, classifier_scale=scales)['samples']
+
+    together = made(own)
+    for sample, row in zip(together, own, strict=True):
+        torch.testing.assert_close(made([row])[0], sample, **CLOSE)
+    (unguided,) = made([(15, 2, 0.0)])
+    assert not torch.allclose(together[2], unguided, **CLOSE)
 
 
 class TestCost:

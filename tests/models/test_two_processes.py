@@ -1,5 +1,6 @@
 """The same seed gives the same sample in another process, and in another share of the work."""
 
+import pytest
 import torch
 import torch.multiprocessing
 
@@ -16,6 +17,7 @@ def make(rank: int, folder: str) -> None:
     torch.save(result, f'{folder}/{rank}.pt')
 
 
+@pytest.mark.slow
 def test_two_processes_make_what_one_makes(tmp_path):
     torch.multiprocessing.spawn(make, (str(tmp_path),), nprocs=2)
     model = build_model(classifier=CLASSIFIER, diffusion_scheduler=dict(type='DDPMScheduler'))
