@@ -195,6 +195,7 @@ def main() -> None:
         help='of the first sample, for each row',
     )
     parser.add_argument('--steps', help="instead of the configs' own")
+    parser.add_argument('--scheduler', help="likewise: 'DDIMScheduler'")
     parser.add_argument('--scales', type=float, nargs='+', default=[None])
     parser.add_argument('--sheets', type=Path, help='folder for contact sheets')
     parser.add_argument('--device', default='cpu')
@@ -215,7 +216,7 @@ def main() -> None:
             rows = []
             for seed in arguments.seeds:
                 begin = time.perf_counter()
-                images = sample(model, labels, seed, arguments.steps, scale)
+                images = sample(model, labels, seed, arguments.steps, scale, arguments.scheduler)
                 rows.append([*judge.figures(images, labels), time.perf_counter() - begin])
             name = config if scale is None else f'{config} @ {scale:g}'
             report(name, rows)
@@ -233,7 +234,12 @@ def report(name: str, rows: Sequence[Sequence[float]]) -> None:
 
 
 def sample(
-    model: Any, labels: Tensor, seed: int, steps: str | None = None, scale: float | None = None
+    model: Any,
+    labels: Tensor,
+    seed: int,
+    steps: str | None = None,
+    scale: float | None = None,
+    scheduler: str | None = None,
 ) -> Tensor:
     """Samples as they would be stored, (N, C, H, W) uint8."""
     made = []
@@ -241,7 +247,11 @@ def sample(
         batch = labels[start : start + BATCH]
         seeds = range(seed + start, seed + start + len(batch))
         result = model.infer(
-            seeds=seeds, labels=batch, num_inference_steps=steps, classifier_scale=scale
+            seeds=seeds,
+            labels=batch,
+            num_inference_steps=steps,
+            classifier_scale=scale,
+            scheduler_kwargs=scheduler and dict(type=scheduler),
         )
         made.append(as_uint8(result['samples']).cpu())
     return torch.cat(made)
