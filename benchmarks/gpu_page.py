@@ -63,13 +63,14 @@ def step_table(found: dict[str, Any]) -> str:
             f'{found["flop_of_a_call"] * cost["batch_size"] / cost["call"] / rate:.0%}',
             f'{found["flop_of_a_step"] * cost["batch_size"] / cost["step"] / rate:.0%}',
             '' if cost['gib'] is None else f'{cost["gib"]:.1f}',
+            '' if cost['held'] is None else f'{cost["held"]:.1f}',
             f'{cost["eps_error"]:.1e}',
             '' if cost['gradient_error'] is None else f'{cost["gradient_error"]:.1e}',
         ]
         for cost in costs
     ]
     head = ['', 'batch', 'ms a step', 'x plain', 'images/s (25 steps)', 'of product: call', 'step']
-    return table([*head, 'GiB', 'error', 'of the gradient'], rows)
+    return table([*head, 'GiB', 'held', 'error', 'of the gradient'], rows)
 
 
 def training_section(found: dict[str, Any]) -> str:

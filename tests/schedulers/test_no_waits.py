@@ -24,9 +24,11 @@ from mmagic_adm.guidance.base import Form
 from mmagic_adm.measurements import Measurement, Restoration
 from mmagic_adm.measurements.operator import Operator
 from mmagic_adm.networks import ADMUNet
+from mmagic_adm.networks.blocks import AttentionBlock
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS
 from mmagic_adm.schedulers import Scheduler
-from tests.schedulers.moves import Moves
+from tests.schedulers.moves import Halves, Moves
+from tests.tiny import CLASSIFIER, build_model
 
 # diffusers is not yet at home with NumPy 2.
 pytestmark = pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
@@ -230,3 +232,16 @@ def test_what_would_wait_is_seen():
     assert moved.total() == 1
     with pytest.raises(RuntimeError, match='meta'):
         walk(ddim(), network, ScoreGuidance(lambda x: x.mean((1, 2, 3)) * x.max().item()))
+
+
+@pytest.mark.parametrize('name', ['DDPMScheduler', 'DDIMScheduler', 'EDMHeunScheduler'])
+def test_what_is_not_a_network_computes_in_float32(name, monkeypatch):
+    """The logits' softmax and the step; a gradient comes back through the classifier's blocks."""
+    monkeypatch.setattr(AttentionBlock, 'attend', staticmethod(lambda q, k, v: v))
+    model = build_model(classifier=CLASSIFIER).to('meta')
+    for network in (model.unet, model.classifier):
+        network.compute_in(torch.bfloat16)
+    scheduler = build(registered(DIFFUSION_SCHEDULERS, Scheduler)[name])
+    with Halves() as halves:
+        check(*walk(scheduler, model.unet, ClassifierGuidance(model.classifier)))
+    assert set(halves.folders) == {'networks', 'guidance'}
