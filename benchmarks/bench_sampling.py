@@ -189,7 +189,7 @@ def relative_error(found: Tensor | None, truth: Tensor | None) -> float | None:
 
 @contextlib.contextmanager
 def memory_taken(device: torch.device) -> Iterator[list[float]]:
-    """Gives a list of the GiB that a block, at its peak, needed on a GPU, and the allocator held."""
+    """Gives a list of the GiB that a block needed on a GPU at its peak, and the allocator held."""
     taken: list[float] = []
     if device.type != 'cuda':
         yield taken

@@ -34,17 +34,17 @@ class Moves(TorchDispatchMode):
 
 
 class Halves(TorchDispatchMode):
-    """The folders of the package in which results of half precision are computed."""
+    """The files of the package, with their folders, that compute what is in half precision."""
 
     def __init__(self):
         super().__init__()
-        self.folders = Counter()
+        self.files = Counter()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         made = [x for x in tree_leaves(result) if isinstance(x, torch.Tensor)]
         if any(x.dtype in (torch.float16, torch.bfloat16) for x in made):
-            self.folders[Path(_frame().f_code.co_filename).parent.name] += 1
+            self.files[str(Path(_frame().f_code.co_filename).relative_to(PACKAGE))] += 1
         return result
 
 
