@@ -22,7 +22,8 @@ def markdown(results: dict[str, Any]) -> str:
                 "`python benchmarks/on_gpu.py`. *Plain* is eager code as the original's, in "
                 'float16. *Of product* is the share of the rate of an 8192x8192 bfloat16 product '
                 f"on the same card, {found['product_rate'] / 1e12:.0f} TFLOP/s, that a U-Net's "
-                'call reaches, and a guided step. Errors are relative, to float32 on the CPU.'
+                'call reaches, and a guided step. *GiB* is what a step needs at one time, *held* '
+                'what the allocator took for it. Errors are relative, to float32 on the CPU.'
             )
         sections += [f'### A guided step of {size}x{size}', step_table(found)]
         compiled = results.get(f'compile_{size}', {}).get('both')
