@@ -59,7 +59,9 @@ class Cost:
         call: Seconds of the U-Net's call in it.
         eps_error: Relative error of the predicted noise.
         gradient_error: Relative error of the classifier's gradient.
-        gib: Memory that the step takes besides what was there, on a GPU.
+        gib: Memory that the step needs at one time besides what was there, on a GPU: its tensors,
+            and workspaces.
+        held: What the allocator takes for that, workspaces of every size kept for the next call.
     """
 
     way: str
@@ -71,6 +73,7 @@ class Cost:
     eps_error: float
     gradient_error: float | None
     gib: float | None
+    held: float | None
 
 
 def main() -> None:
@@ -142,12 +145,12 @@ def measure(
         truth: Noise and gradient of the first samples, to tell errors by; None takes the first
             way's.
     """
-    firsts, gibs = [], []
+    firsts, memory = [], []
     for pair in pairs:
         with memory_taken(batch['x'].device) as taken:
             firsts.append(seconds(lambda pair=pair: guided_step(pair, batch)))
             guided_step(pair, batch)  # records what is to be recorded
-        gibs.append(taken[0] if taken else None)
+        memory.append(taken or [None, None])
     steps: dict[str, list[float]] = {pair.name: [] for pair in pairs}
     calls: dict[str, list[float]] = {pair.name: [] for pair in pairs}
     for _ in range(rounds):
@@ -156,7 +159,7 @@ def measure(
             steps[pair.name].append(seconds(lambda pair=pair: guided_step(pair, batch)))
     truth = truth or guided_step(pairs[0], batch)
     costs = []
-    for pair, first, gib in zip(pairs, firsts, gibs, strict=True):
+    for pair, first, (gib, held) in zip(pairs, firsts, memory, strict=True):
         both = zip(guided_step(pair, batch), truth, strict=True)
         errors = [relative_error(found, true) for found, true in both]
         costs.append(
@@ -170,6 +173,7 @@ def measure(
                 eps_error=errors[0],
                 gradient_error=errors[1],
                 gib=gib,
+                held=held,
             )
         )
     return costs
@@ -185,16 +189,17 @@ def relative_error(found: Tensor | None, truth: Tensor | None) -> float | None:
 
 @contextlib.contextmanager
 def memory_taken(device: torch.device) -> Iterator[list[float]]:
-    """Gives a list that holds, at the end, the GiB that the block took at its peak on a GPU."""
+    """Gives a list of the GiB that a block needed on a GPU at its peak, and the allocator held."""
     taken: list[float] = []
     if device.type != 'cuda':
         yield taken
         return
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_reserved()
+    before = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
     yield taken
-    taken.append((torch.cuda.max_memory_reserved() - before) / 2**30)
+    peaks = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    taken += [(peak - there) / 2**30 for peak, there in zip(peaks, before, strict=True)]
 
 
 def randomise(model: nn.Module) -> None:

@@ -22,7 +22,8 @@ def markdown(results: dict[str, Any]) -> str:
                 "`python benchmarks/on_gpu.py`. *Plain* is eager code as the original's, in "
                 'float16. *Of product* is the share of the rate of an 8192x8192 bfloat16 product '
                 f"on the same card, {found['product_rate'] / 1e12:.0f} TFLOP/s, that a U-Net's "
-                'call reaches, and a guided step. Errors are relative, to float32 on the CPU.'
+                'call reaches, and a guided step. *GiB* is what a step needs at one time, *held* '
+                'what the allocator took for it. Errors are relative, to float32 on the CPU.'
             )
         sections += [f'### A guided step of {size}x{size}', step_table(found)]
         compiled = results.get(f'compile_{size}', {}).get('both')
@@ -63,13 +64,14 @@ def step_table(found: dict[str, Any]) -> str:
             f'{found["flop_of_a_call"] * cost["batch_size"] / cost["call"] / rate:.0%}',
             f'{found["flop_of_a_step"] * cost["batch_size"] / cost["step"] / rate:.0%}',
             '' if cost['gib'] is None else f'{cost["gib"]:.1f}',
+            '' if cost['held'] is None else f'{cost["held"]:.1f}',
             f'{cost["eps_error"]:.1e}',
             '' if cost['gradient_error'] is None else f'{cost["gradient_error"]:.1e}',
         ]
         for cost in costs
     ]
     head = ['', 'batch', 'ms a step', 'x plain', 'images/s (25 steps)', 'of product: call', 'step']
-    return table([*head, 'GiB', 'error', 'of the gradient'], rows)
+    return table([*head, 'GiB', 'held', 'error', 'of the gradient'], rows)
 
 
 def training_section(found: dict[str, Any]) -> str:

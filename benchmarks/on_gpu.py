@@ -213,7 +213,8 @@ def tune(work: Work, keep: Keep) -> None:
 
 
 # Those of a row run beside each other, since each leaves the GPU idle; then the seconds that they
-# may take.
+# may take, of BUDGET in all; of more, they may take as much more.
+BUDGET = 480.0
 PARTS: list[tuple[dict[str, Callable[[Work, Keep], None]], float]] = [
     ({'tests': test_cuda, 'compile_64': compile_anew('64')}, 240),
     ({'steps_64': guided_steps('64')}, 120),
@@ -309,7 +310,7 @@ def run_parts(out: Path, work_name: str, wanted: Iterable[str], budget: float) -
         environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
         for together, limit in PARTS:
             names = [name for name in together if name in wanted]
-            until = min(end, time.monotonic() + limit)
+            until = min(end, time.monotonic() + limit * max(1.0, budget / BUDGET))
             command = [sys.executable, __file__, str(parts), '--work', work_name, '--only']
             running = {name: subprocess.Popen([*command, name], env=environment) for name in names}
             while any(process.poll() is None for process in running.values()):
@@ -362,7 +363,7 @@ def main() -> int:
     )
     parser.add_argument('out', type=Path, metavar='OUT', help='folder of the results')
     parser.add_argument('--parts', nargs='+', choices=names, default=names, metavar='PART')
-    parser.add_argument('--seconds', type=float, default=480, help='time for all of it')
+    parser.add_argument('--seconds', type=float, default=BUDGET, help='time for all of it')
     parser.add_argument('--work', choices=('full', 'tiny'), default='full', help='how much')
     parser.add_argument('--into', type=Path, metavar='PAGE', help='put the results into this page')
     parser.add_argument('--only', choices=names, help=argparse.SUPPRESS)

@@ -24,7 +24,7 @@ def test_every_part_finds_something_and_the_page_takes_it(tmp_path):
         'tiny',
     ]
     done = subprocess.run(
-        [*command, '--seconds', '1500', '--into', page, '--parts', *PARTS],
+        [*command, '--seconds', '6000', '--into', page, '--parts', *PARTS],
         env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,

@@ -47,14 +47,18 @@ def randn_samples(
     Raises:
         ValueError: Another number of generators than of samples.
     """
+    streams: Sequence[torch.Generator | None]
     if generator is None or isinstance(generator, torch.Generator):
-        return _randn(shape, generator, device).to(device=device, dtype=dtype)
-
-    check_generators(generator, shape[0])
-    noise = torch.empty(tuple(shape), device=device, dtype=dtype)
-    for sample, own in zip(noise, generator, strict=True):
-        sample.copy_(_randn(shape[1:], own, device))
-    return noise
+        streams = [generator]
+    else:
+        check_generators(generator, shape[0])
+        streams = generator
+    home = device if streams[0] is None else streams[0].device
+    noise = torch.empty(tuple(shape), device=home)
+    for part, stream in zip(noise.view(len(streams), -1), streams, strict=True):
+        part.normal_(generator=stream)
+    # In one copy, where it was drawn elsewhere.
+    return noise.to(device=device, dtype=dtype)
 
 
 def randn_like_samples(samples: torch.Tensor, generator: Generators = None) -> torch.Tensor:
@@ -68,14 +72,3 @@ def check_generators(generators: Sequence[torch.Generator], num_samples: int) ->
         raise ValueError(
             f'{len(generators)} generators for a batch of {num_samples}: give one a sample'
         )
-
-
-def _randn(
-    shape: Sequence[int], generator: torch.Generator | None, device: torch.device | str | None
-) -> torch.Tensor:
-    return torch.randn(
-        tuple(shape),
-        generator=generator,
-        device=device if generator is None else generator.device,
-        dtype=torch.float32,
-    )

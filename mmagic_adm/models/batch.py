@@ -124,7 +124,7 @@ def make_batch(
     drawn is made again by its seed with or without naming the label.
     """
     generators = [_seeded(seed, device) for seed in seeds]
-    drawn = [torch.rand((), generator=g, device=device).item() for g in generators]
+    drawn = torch.stack([torch.rand((), generator=g, device=device) for g in generators]).tolist()
     if num_classes is None:
         return SampleBatch(seeds, generators, None)
     given = _listed(labels)

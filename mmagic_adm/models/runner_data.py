@@ -111,7 +111,8 @@ def as_data_samples(
         Data samples with ``fake_img``, (C, H, W) uint8; ``gt_label``, where there are classes; and
         ``seed``, ``index``, ``channel_order`` and ``sample_kwargs`` beside them.
     """
-    images, seeds, labels = as_uint8(result['samples']), result['seeds'], result['labels']
+    images, seeds = as_uint8(result['samples']), result['seeds']
+    labels = None if result['labels'] is None else result['labels'].tolist()
     filled = listed(data_samples) or [DataSample() for _ in seeds]
     indices = inputs.get('index', [None] * len(seeds))
     for i, data_sample in enumerate(filled):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmagic_adm.diffusion import randn_like_samples, randn_samples
+from tests.schedulers.moves import Moves
 
 
 def generators(*seeds):
@@ -49,6 +50,13 @@ def test_noise_is_standard_normal():
 def test_another_number_of_generators():
     with pytest.raises(ValueError, match='2 generators for a batch of 3'):
         randn_samples((3, 1, 4, 4), generators(1, 2))
+
+
+def test_noise_that_is_drawn_elsewhere_is_copied_to_the_device_at_once():
+    with Moves() as moves:
+        noise = randn_samples((4, 3, 8, 8), generators(1, 2, 3, 4), device='meta')
+    assert noise.is_meta
+    assert moves.places.total() == 1
 
 
 @pytest.mark.cuda

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch.aot_autograd import make_boxed_func
 
+from mmagic_adm.guidance.classifier import ClassifierGuidance
 from mmagic_adm.models.compiled import CompiledCall, Run, record_of, why_compile
 from tests.networks.own import Plain
-from tests.tiny import CLASSIFIER, build_model
+from tests.tiny import CLASSIFIER, build_latent_model, build_model
 
 GPU = torch.device('cuda')
 
@@ -19,12 +22,12 @@ def _own_cache(monkeypatch, tmp_path):
 class Counter:
     """A compiler that changes nothing, and counts the graphs that it is given."""
 
-    def __init__(self) -> None:
-        self.graphs = 0
+    def __init__(self, is_boxed: bool = False) -> None:
+        self.graphs, self.is_boxed = 0, is_boxed
 
     def __call__(self, graph, inputs):
         self.graphs += 1
-        return graph.forward
+        return make_boxed_func(graph.forward) if self.is_boxed else graph.forward
 
 
 def unet_and_classifier():
@@ -32,33 +35,43 @@ def unet_and_classifier():
     return model.unet, model.classifier
 
 
+def in_any_batch(call, network):
+    """Calls as samplers do: batches of any size at any timestep, which their samples share."""
+    shape = network.in_channels, network.image_size, network.image_size
+    with torch.no_grad():
+        for count, t in ((2, 0), (2, 999), (5, 10), (3, 500)):
+            x, labels = torch.randn(count, *shape), torch.arange(count)
+            timesteps = torch.as_tensor(t).expand(count)
+            torch.testing.assert_close(call(x, timesteps, labels), network(x, timesteps, labels))
+
+
 class TestGraphs:
-    def test_a_unet_is_one_graph_for_any_batch_and_timestep(self):
-        unet, _ = unet_and_classifier()
-        counter = Counter()
-        call = CompiledCall(unet, torch.float32, backend=counter)
-        with torch.no_grad():
-            for count, t in ((2, 0), (2, 999), (5, 10), (3, 500)):
-                x, labels = torch.randn(count, 3, 8, 8), torch.arange(count)
-                timesteps = torch.as_tensor(t).expand(count)
-                expected = unet(x, timesteps, labels)
-                torch.testing.assert_close(call(x, timesteps, labels), expected)
+    @pytest.mark.parametrize('build', [build_model, build_latent_model], ids=['ADMUNet', 'DiT'])
+    def test_a_network_is_one_graph_for_any_batch_and_timestep(self, build):
+        network, counter = build().unet, Counter()
+        call = CompiledCall(network, torch.float32, backend=counter)
+        in_any_batch(call, network)
         assert call.compiled is not None
         assert counter.graphs == 1
 
-    def test_so_is_a_classifier_with_its_gradient(self):
+    def test_so_is_a_classifier_and_the_way_back_to_its_gradient(self):
+        """As guidance takes it: one graph there and one back, made together."""
         _, classifier = unet_and_classifier()
-        counter = Counter()
-        call = CompiledCall(classifier, torch.float32, backend=counter)
-        for count, t in ((2, 0), (4, 7), (3, 999)):
-            x = torch.randn(count, 3, 8, 8, requires_grad=True)
-            timesteps = torch.full((count,), t)
-            found, expected = (
-                torch.autograd.grad(network(x, timesteps).log_softmax(1)[:, 0].sum(), x)[0]
-                for network in (call, classifier)
-            )
-            torch.testing.assert_close(found, expected)
-        assert counter.graphs == 1
+        there, back = Counter(is_boxed=True), Counter(is_boxed=True)
+        backend = aot_autograd(fw_compiler=there, bw_compiler=back)
+        guidance = ClassifierGuidance(classifier)
+
+        def gradients():
+            return [
+                guidance.gradient(x, torch.as_tensor(t).expand(len(x)), x, torch.arange(len(x)))
+                for x, t in zip(noisy, (0, 999, 7), strict=True)
+            ]
+
+        noisy = [torch.randn(count, 3, 8, 8) for count in (2, 4, 3)]
+        expected = gradients()
+        classifier._compiled_call_impl = CompiledCall(classifier, torch.float32, backend=backend)
+        torch.testing.assert_close(gradients(), expected)
+        assert (there.graphs, back.graphs) == (1, 1)
 
     def test_so_is_a_network_of_ones_own_which_may_be_given_plain_numbers(self):
         network, counter = Plain(), Counter()

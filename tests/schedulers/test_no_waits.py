@@ -13,7 +13,6 @@ from torch import nn
 
 from mmagic_adm.denoisers import ClippedDenoiser, make_denoiser
 from mmagic_adm.denoisers.preconditioned import PreconditionedNetwork
-from mmagic_adm.diffusion import randomness
 from mmagic_adm.guidance import (
     ClassifierGuidance,
     Guidance,
@@ -25,9 +24,11 @@ from mmagic_adm.guidance.base import Form
 from mmagic_adm.measurements import Measurement, Restoration
 from mmagic_adm.measurements.operator import Operator
 from mmagic_adm.networks import ADMUNet
+from mmagic_adm.networks.blocks import AttentionBlock
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS
 from mmagic_adm.schedulers import Scheduler
-from tests.schedulers.moves import Moves
+from tests.schedulers.moves import Halves, Moves
+from tests.tiny import CLASSIFIER, build_model
 
 # diffusers is not yet at home with NumPy 2.
 pytestmark = pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
@@ -130,12 +131,10 @@ def build(kind, number=0, **more):
     return kind(**more, **ARGUMENTS.get(kind.__name__, lambda: [{}])()[number])
 
 
-@pytest.fixture(autouse=True)
-def _noise_of_the_device(monkeypatch):
-    """There are no generators of the device without numbers."""
-    monkeypatch.setattr(
-        randomness, '_randn', lambda shape, own, device: torch.empty(*shape, device='meta')
-    )
+class Generator(torch.Generator):
+    """Draws on the device, as those of samples do; a CPU's generator can stand for it there."""
+
+    device = torch.device('meta')
 
 
 def walk(scheduler, network, guidance=None, steps=2):
@@ -154,7 +153,7 @@ def walk(scheduler, network, guidance=None, steps=2):
         if guide is not None:
             denoiser, guide = guide.correct(denoiser), guide.in_step
         start = scheduler.init_noise(torch.empty(3, *SHAPE, device='meta'))
-        generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+        generators = [Generator() for _ in range(3)]
         with Moves() as counted:
             taken = list(scheduler.walk(denoiser, start, guidance=guide, generators=generators))
         moves.append(counted.places)
@@ -233,3 +232,17 @@ def test_what_would_wait_is_seen():
     assert moved.total() == 1
     with pytest.raises(RuntimeError, match='meta'):
         walk(ddim(), network, ScoreGuidance(lambda x: x.mean((1, 2, 3)) * x.max().item()))
+
+
+@pytest.mark.parametrize('name', ['DDPMScheduler', 'DDIMScheduler', 'EDMHeunScheduler'])
+def test_what_is_not_a_network_computes_in_float32(name, monkeypatch):
+    """The logits' softmax and the step; a gradient comes back through the classifier's blocks."""
+    monkeypatch.setattr(AttentionBlock, 'attend', staticmethod(lambda q, k, v: v))
+    model = build_model(classifier=CLASSIFIER).to('meta')
+    for network in (model.unet, model.classifier):
+        network.compute_in(torch.bfloat16)
+    scheduler = build(registered(DIFFUSION_SCHEDULERS, Scheduler)[name])
+    with Halves() as halves:
+        check(*walk(scheduler, model.unet, ClassifierGuidance(model.classifier)))
+    outside = {file for file in halves.files if not file.startswith('networks/')}
+    assert outside == {'guidance/source.py'}
