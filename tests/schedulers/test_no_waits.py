@@ -234,7 +234,14 @@ def test_what_would_wait_is_seen():
         walk(ddim(), network, ScoreGuidance(lambda x: x.mean((1, 2, 3)) * x.max().item()))
 
 
-@pytest.mark.parametrize('name', ['DDPMScheduler', 'DDIMScheduler', 'EDMHeunScheduler'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'DDPMScheduler',
+        pytest.param('DDIMScheduler', marks=pytest.mark.slow),
+        pytest.param('EDMHeunScheduler', marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_not_a_network_computes_in_float32(name, monkeypatch):
     """The logits' softmax and the step; a gradient comes back through the classifier's blocks."""
     monkeypatch.setattr(AttentionBlock, 'attend', staticmethod(lambda q, k, v: v))
