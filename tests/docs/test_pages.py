@@ -12,6 +12,7 @@ NOT_RUN = {
     'make ': 'sets up an environment, or starts a server',
     'mmagic-adm demo': 'serves until it is stopped; the page has tests of its own',
     'pip ': 'changes the environment that the tests run in',
+    'jupyter ': 'serves until it is stopped; the notebooks have tests of their own',
     'source ': 'changes the shell',
     'torchrun ': 'wants several GPUs',
     'srun ': 'wants a cluster',
@@ -28,14 +29,18 @@ SKIPPED = {
     'azula': 'wants azula: its own test runs it where that is',
 }
 SLOW = {
+    'index',  # as the README begins, which is run with fewer samples
+    'tour',
     'training',
     'extending',
     'evaluation',
     'guidance',
+    'guidance_figures',
     'sampling',
     'performance',
     'upsampling',
     'latents',
+    'restoration',
 }
 
 PAGES = [page for page in all_pages() if page.stem not in SKIPPED]
