@@ -3,14 +3,12 @@
 
 python docs/figures.py                    # all of them, into docs/images
 python docs/figures.py guidance scales    # these two
-python docs/figures.py --costs            # the table of costs in guidance.md
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,16 +60,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('names', nargs='*', help=f'of {", ".join(FIGURES)} (default: all)')
-    parser.add_argument('--costs', action='store_true', help='measure instead what guidance costs')
     parser.add_argument('--out', type=Path, default=FOLDER, help='folder (default: docs/images)')
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(FIGURES)
     if unknown:
         parser.error(f'there is no picture called {", ".join(unknown)}')
     torch.set_num_threads(1)
-    if arguments.costs:
-        print_costs()
-        return
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.names or FIGURES:
         path = arguments.out / f'{name}.png'
@@ -218,7 +212,7 @@ def sweep() -> Image.Image:
     parts = ('text.color', 'axes.labelcolor', 'axes.edgecolor', 'xtick.color', 'ytick.color')
     colours = {**dict.fromkeys(parts, grey), 'legend.facecolor': 'none', 'font.size': 14}
     with tempfile.TemporaryDirectory() as folder:
-        settings = [GUIDED, '--scales', '0,0.5,1,2,4', '--steps', '10', '--num-samples', '96']
+        settings = [GUIDED, '--scales', '0,0.5,1,2', '--steps', '10', '--num-samples', '96']
         with mpl.rc_context({**colours, 'savefig.transparent': True}):
             code = run_command(['sweep', *settings, '--device', 'cpu', '--out', folder])
         assert code == 0
@@ -291,26 +285,6 @@ def hardest_seeds(model: AblatedDiffusionModel, judge: nn.Module) -> list[int]:
     return [count * int(row) + label for label, row in enumerate(by_class.argmin(dim=0))]
 
 
-def print_costs(batch_size: int = 32, repeats: int = 3) -> None:
-    """What a step of a batch costs under each guidance, in multiples of an unguided one."""
-    model = init_model(MODEL, device='cpu')
-    labels, seeds = [i % len(CLASSES) for i in range(batch_size)], range(batch_size)
-    seconds: dict[str, list[float]] = {}
-    # In turns, by the processor's time, so that whatever else the machine does slows all alike.
-    for repeat in range(repeats + 1):
-        for name, settings in methods().items():
-            model.guidance = guidance_of(settings, model)
-            scale = 0.0 if settings is None else None
-            begin = time.process_time()
-            model.infer(labels=labels, seeds=seeds, classifier_scale=scale)
-            if repeat:  # the first warms up
-                seconds.setdefault(name, []).append(time.process_time() - begin)
-    unguided = min(seconds['unguided'])
-    steps = model.num_inference_steps
-    for name, times in seconds.items():
-        print(f'{name:36}{1000 * min(times) / steps:8.1f} ms/step{min(times) / unguided:8.2f}')  # noqa: T201
-
-
 def table(rows: Mapping[str, Tensor], columns: Sequence[str] = (), side: int = SIDE) -> Image.Image:
     """Pictures in rows, with the name of each row on its left and of each column above."""
     count, head = max(map(len, rows.values())), 22 if columns else 0
@@ -332,7 +306,7 @@ def table(rows: Mapping[str, Tensor], columns: Sequence[str] = (), side: int = S
 def restoration() -> Image.Image:
     """Drawings, what is known of them, and what each method makes of that."""
     model = init_model(UNGUIDED, device='cpu')
-    labels = [0, 3, 4, 5]
+    labels = [0, 3, 5]
     truth = sample(init_model(GUIDED, device='cpu'), labels, seed=50)['samples']
     tasks = [
         BoxInpainting(model.sample_shape, 0.5, 0.0, 0.5, 1.0, sigma_y=0.05),
@@ -351,7 +325,7 @@ def restoration() -> Image.Image:
         made = [
             restore(
                 model, each.y, each.operator, method, labels=labels,
-                seed=0, steps=25, scheduler=dict(scheduler),
+                seed=0, steps=18, scheduler=dict(scheduler),
             )['samples']
             for each in known
         ]  # fmt: skip
