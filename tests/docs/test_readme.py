@@ -21,6 +21,7 @@ def test_the_quick_start_runs_on_the_bundled_models(tmp_path, monkeypatch):
     exec(drawing.replace('num_samples=24', 'num_samples=2').replace('steps=8', 'steps=2'), names)
     assert names['samples'].tensor.shape == (2, 3, 32, 32)
     assert (tmp_path / 'drawings.png').is_file()
+    assert code_blocks(REPOSITORY / 'docs' / 'index.md')[0] == drawing
     few = dict(labels=range(2), seed=0, steps=10)
     unscored = sample(init_model('adm_ddim25_digits-16x16'), **few)
     exec(scoring.replace('labels=range(10), seed=0', '**few'), names := {**names, 'few': few})
