@@ -3,30 +3,27 @@
 
 python docs/figures.py                    # all of them, into docs/images
 python docs/figures.py guidance scales    # these two
-python docs/figures.py --costs            # the table of costs in guidance.md
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmagic_adm.apis import init_model, interpolate_seeds, reconstruct, restore, sample, vary
+from mmagic_adm.commands import main as run_command
 from mmagic_adm.evaluation import PlainClassifierFeatures
-from mmagic_adm.files.download import fetch
-from mmagic_adm.files.npz import read_images
-from mmagic_adm.files.pictures import as_images, as_pictures
+from mmagic_adm.files.pictures import as_pictures
 from mmagic_adm.guidance import Guidance
 from mmagic_adm.guidance.assembly import build_guidance
 from mmagic_adm.measurements import (
@@ -43,8 +40,12 @@ FOLDER = Path(__file__).parent / 'images'
 MODEL = 'edm-g_heun18_emoji-32x32'
 GUIDED = 'edm-cfg_heun18_emoji-32x32'
 CLASSES = range(8)
+UNGUIDED = 'edm_heun18_emoji-32x32'
 SIDE, GAP = 64, 4
 TEXT = ImageFont.load_default(size=15)
+# Pictures have no background; this is read on a light page and on a dark one.
+GREY = (128, 128, 128)
+COLOURS, SHADES = 240, 16
 # Enough for drawings: 15 calls.
 STEPS = 8
 # Of the noise-aware classifier; ADM's own are of 1 to 10.
@@ -59,22 +60,40 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('names', nargs='*', help=f'of {", ".join(FIGURES)} (default: all)')
-    parser.add_argument('--costs', action='store_true', help='measure instead what guidance costs')
     parser.add_argument('--out', type=Path, default=FOLDER, help='folder (default: docs/images)')
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(FIGURES)
     if unknown:
         parser.error(f'there is no picture called {", ".join(unknown)}')
     torch.set_num_threads(1)
-    if arguments.costs:
-        print_costs()
-        return
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.names or FIGURES:
         path = arguments.out / f'{name}.png'
-        # A page is to come quickly: of 256 colours, the pictures are half as large, and look alike.
-        FIGURES[name]().convert('RGB').quantize(256).save(path, optimize=True)
+        picture, opacity = with_palette(FIGURES[name]())
+        picture.save(path, optimize=True, transparency=opacity)
         print(f'{path}: {path.stat().st_size / 1000:.0f} kB')  # noqa: T201
+
+
+def with_palette(picture: Image.Image) -> tuple[Image.Image, bytes]:
+    """A picture in 256 colours, of which it is half as large and looks alike; their opacities.
+
+    The last are the shades of grey text, from clear to nearly opaque.
+    """
+    opaque = picture.convert('RGB').quantize(COLOURS)
+    alpha = np.asarray(picture.getchannel('A'))
+    shade = COLOURS + alpha // (256 // SHADES)
+    indices = np.where(alpha < 255, shade, np.asarray(opaque)).astype(np.uint8)
+    made = Image.fromarray(indices, 'P')
+    known = (opaque.getpalette() or [])[: 3 * COLOURS]
+    made.putpalette(known + [0] * (3 * COLOURS - len(known)) + list(GREY) * SHADES)
+    return made, bytes([255] * COLOURS + [256 // SHADES * i for i in range(SHADES)])
+
+
+def drawings() -> Image.Image:
+    """What the code on the first page draws, by its classes."""
+    model = init_model(MODEL, device='cpu')
+    made = sample(model, CLASSES, num_samples=24, seed=0, steps=STEPS, batch_size=8)['samples']
+    return table({'': made[:8], ' ': made[8:16], '  ': made[16:]}, class_names())
 
 
 def guidance() -> Image.Image:
@@ -82,7 +101,7 @@ def guidance() -> Image.Image:
     model = init_model(MODEL, device='cpu')
     seeds = hardest_seeds(model, read_judge())
     rows = {name: guided(model, settings, seeds) for name, settings in methods().items()}
-    return table(rows, find_config(MODEL).model.class_names)
+    return table(rows, class_names())
 
 
 def scales() -> Image.Image:
@@ -97,7 +116,7 @@ def scales() -> Image.Image:
         for scale in scales:
             settings = dict(methods()[name] or {}, scale=scale)
             rows[f'{name}, scale {scale:g}'] = guided(model, settings, CLASSES)
-    return table(rows, find_config(MODEL).model.class_names)
+    return table(rows, class_names())
 
 
 def samplers() -> Image.Image:
@@ -130,7 +149,7 @@ def upsampling() -> Image.Image:
 
 def hole() -> Image.Image:
     """What four methods put into the middle of a face, twice each."""
-    model = init_model('edm_heun18_emoji-32x32', device='cpu')
+    model = init_model(UNGUIDED, device='cpu')
     face = sample(init_model(GUIDED, device='cpu'), 'face', seed=4)['samples']
     operator = BoxInpainting(model.sample_shape, 0.25, 0.2, 0.35, 0.6, sigma_y=0.02)
     known = measure(face, operator, torch.Generator().manual_seed(0))
@@ -145,11 +164,11 @@ def hole() -> Image.Image:
 
 
 def trajectory() -> Image.Image:
-    """What a batch is on its way, and what the network takes it for."""
-    model = init_model('adm-g_ddim25_digits-16x16', device='cpu')
-    result = model.infer(labels=[5], seeds=[3], return_trajectory=3)
-    way = result['trajectory']
-    columns = [f't = {t:g}' for t in way['timesteps']]
+    """What a drawing is on its way, and what the network takes it for."""
+    model = init_model(MODEL, device='cpu')
+    made = sample(model, 'clock', seed=5, steps=10, trajectory=1)
+    way = made.trajectory or {}
+    columns = [f'{sigma:.2g}' for sigma in way['timesteps']]
     noisy, predicted = (way[key][:, 0].clamp(-1, 1) for key in ('x_t', 'pred_x0'))
     return table({'x_t': noisy, 'predicted x_0': predicted}, columns)
 
@@ -158,7 +177,7 @@ def editing() -> Image.Image:
     """Samples between two seeds; images to noise and back; and variations of them."""
     model = init_model(GUIDED, device='cpu')
     images = sample(model, CLASSES, seed=0, batch_size=8)['samples']
-    plain = init_model('edm_heun18_emoji-32x32', device='cpu')
+    plain = init_model(UNGUIDED, device='cpu')
     again = reconstruct(plain, images, labels=CLASSES, steps=18)
     return table(
         {
@@ -177,23 +196,27 @@ def symmetry() -> Image.Image:
     def score(images: Tensor) -> Tensor:
         return -(images - images.flip(-1)).square().mean(dim=(1, 2, 3))
 
-    model = init_model('adm-g_ddim25_digits-16x16', device='cpu')
+    model = init_model(UNGUIDED, device='cpu')
     rows = {}
-    for scale in (0.0, 10.0, 40.0):
-        settings = dict(type='ScoreGuidance', score=score, scale=scale)
-        model.guidance = build_guidance(settings)
-        rows[f'scale {scale:g}'] = sample(model, range(10), seed=0, batch_size=10)['samples']
+    for scale in (0.0, 150.0, 300.0):
+        model.guidance = build_guidance(dict(type='ScoreGuidance', score=score, scale=scale))
+        labels = ['animal', 'person', 'fruit', 'button']
+        made = sample(model, labels, num_samples=8, seed=8, steps=10, batch_size=8)
+        rows[f'scale {scale:g}'] = made['samples']
     return table(rows)
 
 
 def sweep() -> Image.Image:
-    """The plot that mmagic-adm sweep draws."""
-    tool = Path(__file__).parents[1] / 'tools' / 'sweep.py'
+    """The plot that mmagic-adm sweep draws, in the colours of both pages."""
+    grey = '#' + ''.join(f'{part:02x}' for part in GREY)
+    parts = ('text.color', 'axes.labelcolor', 'axes.edgecolor', 'xtick.color', 'ytick.color')
+    colours = {**dict.fromkeys(parts, grey), 'legend.facecolor': 'none', 'font.size': 14}
     with tempfile.TemporaryDirectory() as folder:
-        settings = ['adm-g_ddim25_digits-16x16', '--scales', '0,1,2,4,8']
-        settings += ['--num-samples', '500', '--device', 'cpu']
-        subprocess.run([sys.executable, tool, *settings, '--out', folder], check=True)  # noqa: S603
-        return Image.open(Path(folder) / 'sweep.png').convert('RGB')
+        settings = [GUIDED, '--scales', '0,0.5,1,2', '--steps', '10', '--num-samples', '96']
+        with mpl.rc_context({**colours, 'savefig.transparent': True}):
+            code = run_command(['sweep', *settings, '--device', 'cpu', '--out', folder])
+        assert code == 0
+        return Image.open(Path(folder) / 'sweep.png').convert('RGBA')
 
 
 def methods() -> Mapping[str, dict | None]:
@@ -222,6 +245,11 @@ def guidance_in(config: str, network: str) -> dict[str, Any]:
 def redness(images: Tensor) -> Tensor:
     """How red images are, and how little else."""
     return images[:, 0].mean(dim=(1, 2)) - images[:, 1:].mean(dim=(1, 2, 3))
+
+
+def class_names() -> Sequence[str]:
+    """What the eight classes of drawings are called."""
+    return find_config(MODEL).model.class_names
 
 
 def guidance_of(settings: dict | None, model: AblatedDiffusionModel) -> Guidance | None:
@@ -257,37 +285,18 @@ def hardest_seeds(model: AblatedDiffusionModel, judge: nn.Module) -> list[int]:
     return [count * int(row) + label for label, row in enumerate(by_class.argmin(dim=0))]
 
 
-def print_costs(batch_size: int = 32, repeats: int = 3) -> None:
-    """What a step of a batch costs under each guidance, in multiples of an unguided one."""
-    model = init_model(MODEL, device='cpu')
-    labels, seeds = [i % len(CLASSES) for i in range(batch_size)], range(batch_size)
-    seconds: dict[str, list[float]] = {}
-    # In turns, by the processor's time, so that whatever else the machine does slows all alike.
-    for repeat in range(repeats + 1):
-        for name, settings in methods().items():
-            model.guidance = guidance_of(settings, model)
-            scale = 0.0 if settings is None else None
-            begin = time.process_time()
-            model.infer(labels=labels, seeds=seeds, classifier_scale=scale)
-            if repeat:  # the first warms up
-                seconds.setdefault(name, []).append(time.process_time() - begin)
-    unguided = min(seconds['unguided'])
-    steps = model.num_inference_steps
-    for name, times in seconds.items():
-        print(f'{name:36}{1000 * min(times) / steps:8.1f} ms/step{min(times) / unguided:8.2f}')  # noqa: T201
-
-
 def table(rows: Mapping[str, Tensor], columns: Sequence[str] = (), side: int = SIDE) -> Image.Image:
     """Pictures in rows, with the name of each row on its left and of each column above."""
     count, head = max(map(len, rows.values())), 22 if columns else 0
-    cell, margin = side + GAP, 20 + int(max(map(TEXT.getlength, rows)))
-    sheet = Image.new('RGB', (margin + count * cell, head + len(rows) * cell), 'white')
+    named = int(max(TEXT.getlength(name.strip()) for name in rows))
+    cell, margin = side + GAP, 20 + named if named else 0
+    sheet = Image.new('RGBA', (margin + count * cell, head + len(rows) * cell), (*GREY, 0))
     pen = ImageDraw.Draw(sheet)
     for i, name in enumerate(columns):
-        pen.text((margin + i * cell + side // 2, 2), name, fill='black', font=TEXT, anchor='ma')
+        pen.text((margin + i * cell + side // 2, 2), name, fill=GREY, font=TEXT, anchor='ma')
     for row, (name, samples) in enumerate(rows.items()):
         top = head + row * cell
-        pen.text((margin - 12, top + side // 2), name, fill='black', font=TEXT, anchor='rm')
+        pen.text((margin - 12, top + side // 2), name.strip(), fill=GREY, font=TEXT, anchor='rm')
         for i, picture in enumerate(as_pictures(samples)):
             enlarged = picture.resize((side, side), Image.Resampling.NEAREST)
             sheet.paste(enlarged, (margin + i * cell, top))
@@ -295,20 +304,19 @@ def table(rows: Mapping[str, Tensor], columns: Sequence[str] = (), side: int = S
 
 
 def restoration() -> Image.Image:
-    """Scans, what is known of them, and what each method makes of that."""
-    model = init_model('adm_ddim25_digits-16x16', device='cpu')
-    pixels, classes = read_images(fetch('bundled://digits-16x16_held-out.npz'))
-    places = [int((classes == digit).argmax()) for digit in (2, 3, 5, 6, 8)]
-    truth = as_images(torch.from_numpy(pixels[places, :, :, :1].copy()).permute(0, 3, 1, 2))
+    """Drawings, what is known of them, and what each method makes of that."""
+    model = init_model(UNGUIDED, device='cpu')
+    labels = [0, 3, 5]
+    truth = sample(init_model(GUIDED, device='cpu'), labels, seed=50)['samples']
     tasks = [
         BoxInpainting(model.sample_shape, 0.5, 0.0, 0.5, 1.0, sigma_y=0.05),
-        Downsampling(model.sample_shape, 2, sigma_y=0.05),
+        Downsampling(model.sample_shape, 4, sigma_y=0.05),
     ]
     known = [measure(truth, task, torch.Generator().manual_seed(0)) for task in tasks]
     measured = [torch.where(tasks[0].mask > 0, known[0].y.float(), 0.5), known[1].y]
     rows = {
-        'the scans': torch.cat([truth, truth]),
-        'measured': torch.cat([measured[0], F.interpolate(measured[1], scale_factor=2)]),
+        'the drawings': torch.cat([truth, truth]),
+        'measured': torch.cat([measured[0], F.interpolate(measured[1], scale_factor=4)]),
     }
     jumps = dict(type='RePaintScheduler', jump_length=5, jump_repeats=3)
     for name, kind in METHODS.items():
@@ -316,8 +324,8 @@ def restoration() -> Image.Image:
         method = build_method(name, **FIGURE_ARGUMENTS.get(name, {}))
         made = [
             restore(
-                model, each.y, each.operator, method, labels=classes[places].tolist(),
-                seed=0, steps=25, scheduler=dict(scheduler),
+                model, each.y, each.operator, method, labels=labels,
+                seed=0, steps=18, scheduler=dict(scheduler),
             )['samples']
             for each in known
         ]  # fmt: skip
@@ -329,6 +337,7 @@ def restoration() -> Image.Image:
 FIGURE_ARGUMENTS: Mapping[str, dict[str, Any]] = dict(dps=dict(scale=1.0), tds=dict(particles=4))
 
 FIGURES: Mapping[str, Callable[[], Image.Image]] = dict(
+    drawings=drawings,
     guidance=guidance,
     scales=scales,
     samplers=samplers,

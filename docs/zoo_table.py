@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Writes the table of released checkpoints into zoo.md, from the model index.
+"""Writes the tables of released checkpoints into zoo.md, from the model index.
 
 python docs/zoo_table.py
 """
@@ -7,18 +7,37 @@ python docs/zoo_table.py
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from pathlib import Path
 
 from mmagic_adm.checkpoints.zoo import ZooEntry, zoo_entries
+from mmagic_adm.model_index import index_of_models
 
 PAGE = Path(__file__).parent / 'zoo.md'
 HEAD = '| name | GB | licence | published | more |\n| :-- | --: | :-- | :-- | :-- |\n'
+# What is above the tables ends here.
+MARK = '<!-- Made by zoo_table.py. -->\n'
 
 
-def table() -> str:
-    """A line for each checkpoint that was released."""
-    rows = [row(entry) for entry in zoo_entries() if entry.url or entry.page]
-    return HEAD + '\n'.join(rows) + '\n'
+def tables() -> str:
+    """A table for each collection, with a line for each checkpoint that was released."""
+    released = [entry for entry in zoo_entries() if entry.url or entry.page]
+    # Some collections stand in several places of the index.
+    by_collection = sorted(released, key=lambda entry: order().index(collection(entry)))
+    return '\n'.join(
+        f'## {name}\n\n{HEAD}' + '\n'.join(map(row, entries)) + '\n'
+        for name, entries in groupby(by_collection, collection)
+    )
+
+
+def collection(entry: ZooEntry) -> str:
+    """Whose checkpoint it is."""
+    return index_of_models()[entry.name]['In Collection']
+
+
+def order() -> list[str]:
+    """The collections, as the index has them first."""
+    return list(dict.fromkeys(model['In Collection'] for model in index_of_models().values()))
 
 
 def row(entry: ZooEntry) -> str:
@@ -46,9 +65,9 @@ def row(entry: ZooEntry) -> str:
 
 
 def page() -> str:
-    """The page with its table made anew."""
+    """The page with its tables made anew."""
     text = PAGE.read_text(encoding='utf-8')
-    return text[: text.index('| name |')] + table()
+    return text[: text.index(MARK)] + MARK + '\n' + tables()
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import functools
 import re
 import runpy
 import shutil
@@ -57,6 +58,8 @@ def check(command: Command) -> None:
         check_arguments(rest[rest.index('mmagic-adm') + 1 :])
     elif program == 'mmagic-adm':
         check_arguments(rest)
+    elif program == 'jupyter':
+        assert list((REPOSITORY / rest[-1]).glob('*.ipynb'))
     elif program == 'mim':
         check_mim(*rest)
     else:
@@ -98,8 +101,14 @@ def check_arguments(words: list[str]) -> None:
     name = getattr(arguments, 'config', None) or getattr(arguments, 'model', None)
     # A config that the page itself tells the reader to write is seen to when the page is run.
     if name and (Path(name).parent != Path() or Path(name).suffix != '.py'):
-        with torch.device('meta'):
-            MODELS.build(model_config(find_config(name), weights=False))
+        check_model(str(name))
+
+
+@functools.cache
+def check_model(name: str) -> None:
+    """Fails unless a model is there and can be built, unfilled; once for all pages."""
+    with torch.device('meta'):
+        MODELS.build(model_config(find_config(name), weights=False))
 
 
 def check_script(script: Path, words: list[str]) -> None:

@@ -12,6 +12,10 @@ NOT_RUN = {
     'make ': 'sets up an environment, or starts a server',
     'mmagic-adm demo': 'serves until it is stopped; the page has tests of its own',
     'pip ': 'changes the environment that the tests run in',
+    'jupyter ': 'serves until it is stopped; the notebooks have tests of their own',
+    'npm ': 'downloads the drawings',
+    'mmagic-adm train edm_1xb256_emoji-32x32': 'wants the drawings',
+    'mmagic-adm sample edm-cfg_heun18_emoji-32x32 --num-samples 64': 'wants that training',
     'source ': 'changes the shell',
     'torchrun ': 'wants several GPUs',
     'srun ': 'wants a cluster',
@@ -20,7 +24,6 @@ NOT_RUN = {
     'mmagic-adm train my_small_trees.py --amp': 'wants a GPU',
     'mim ': 'is not among the requirements',
     'python benchmarks/': 'measures, for minutes',
-    'python docs/figures.py': 'makes the pictures, for minutes',
 }
 # Pages that are not run, each for a reason.
 SKIPPED = {
@@ -28,14 +31,18 @@ SKIPPED = {
     'azula': 'wants azula: its own test runs it where that is',
 }
 SLOW = {
+    'index',  # as the README begins, which is run with fewer samples
+    'tour',
     'training',
     'extending',
     'evaluation',
     'guidance',
+    'guidance_figures',
     'sampling',
     'performance',
     'upsampling',
     'latents',
+    'restoration',
 }
 
 PAGES = [page for page in all_pages() if page.stem not in SKIPPED]

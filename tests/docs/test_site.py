@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import os
 import pkgutil
 import re
@@ -75,11 +76,13 @@ def test_every_public_folder_has_its_reference():
     assert {page.stem for page in REFERENCE} == folders - {'compat', 'commands'}
 
 
-@pytest.mark.skipif(
-    not all(importlib.util.find_spec(tool) for tool in TOOLS), reason='MkDocs is not installed'
-)
-def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
-    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', tmp_path]
+@pytest.fixture(scope='module')
+def site(tmp_path_factory):
+    """The site of `make docs`."""
+    if not all(importlib.util.find_spec(tool) for tool in TOOLS):
+        pytest.skip('MkDocs is not installed')
+    folder = tmp_path_factory.mktemp('site')
+    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', folder]
     built = subprocess.run(
         command,
         cwd=REPOSITORY,
@@ -88,10 +91,40 @@ def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
         text=True,
     )
     assert built.returncode == 0, built.stderr
-    for page in tmp_path.rglob('*.html'):
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_fetches_nothing(site):
+    for page in site.rglob('*.html'):
         fetched = re.findall(
             r'<(?:script|img|iframe)[^>]* src="(\w+:)?//|<link rel="stylesheet" href="(\w+:)?//',
             page.read_text(),
         )
         assert not fetched, page.name
-    assert not list(tmp_path.rglob('*.py'))
+    assert not list(site.rglob('*.py'))
+
+
+# What people search for, and the page whose title or heading answers: these come first.
+SOUGHT = {
+    'notebook': 'examples',
+    'mim': 'mmagic',
+    'cite': 'index',
+    'save images': 'sampling',
+    'inpainting': 'restoration',
+    'zoo': 'zoo',
+}
+
+
+@pytest.mark.parametrize('words', SOUGHT)
+def test_what_people_search_for_is_in_a_heading(words):
+    headings = re.findall(r'^#+ (.+)$', (DOCS / f'{SOUGHT[words]}.md').read_text(), re.MULTILINE)
+    assert any(words in heading.lower() for heading in headings)
+
+
+@pytest.mark.slow
+def test_the_index_of_the_search_has_these_headings(site):
+    entries = json.loads((site / 'search' / 'search_index.json').read_text())['docs']
+    for words, page in SOUGHT.items():
+        titles = [entry['title'] for entry in entries if entry['location'].startswith(f'{page}.')]
+        assert any(words in title.lower() for title in titles), words
