@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> Iterator[str]:
     """Serves; gives the address."""
-    demo = require('mmagic_adm.apis.demo', 'the demo in the browser', 'mmagic-adm[demo]')
+    demo = require('mmagic_adm.demo', 'the demo in the browser', 'mmagic-adm[demo]')
     server = demo.start_server(
         arguments.model,
         arguments.host,

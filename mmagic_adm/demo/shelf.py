@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
-from mmagic_adm.apis.demo.catalogue import ModelFacts
-from mmagic_adm.apis.demo.order import Order
 from mmagic_adm.apis.models import default_device, init_model, model_config
+from mmagic_adm.demo.catalogue import ModelFacts
+from mmagic_adm.demo.order import Order
 from mmagic_adm.files.download import fetch
 from mmagic_adm.guidance.classifier import build_frozen
 from mmagic_adm.models.configs import find_config

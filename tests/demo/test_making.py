@@ -8,11 +8,11 @@ import pytest
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
 from mmagic_adm.apis import init_model, sample
-from mmagic_adm.apis.demo.background import Report, StoppedError
-from mmagic_adm.apis.demo.making import by_class, make, whole_scales
-from mmagic_adm.apis.demo.shelf import Shelf
+from mmagic_adm.demo.background import Report, StoppedError
+from mmagic_adm.demo.making import by_class, make, whole_scales
+from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.files.pictures import as_array, as_pictures
-from tests.apis.demo.orders import DIGITS, order
+from tests.demo.orders import DIGITS, order
 from tests.tiny import build_latent_model
 
 

@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.demo.order import read_interval, read_scales
-from tests.apis.demo.orders import DIGITS, order
+from mmagic_adm.demo.order import read_interval, read_scales
+from tests.demo.orders import DIGITS, order
 
 LSUN = 'adm_ddim250_8xb32_lsun-cat-256x256'
 

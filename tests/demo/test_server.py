@@ -15,12 +15,12 @@ from PIL import Image
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.demo import start_server
-from mmagic_adm.apis.demo.doorkeeper import LONGEST_BODY, LONGEST_PICTURE, names_served
-from mmagic_adm.apis.demo.hole import NUMBERS
-from mmagic_adm.apis.demo.order import LONGEST_TEXT
-from mmagic_adm.apis.demo.server import listen
-from tests.apis.demo.orders import fields
+from mmagic_adm.demo import start_server
+from mmagic_adm.demo.doorkeeper import LONGEST_BODY, LONGEST_PICTURE, names_served
+from mmagic_adm.demo.hole import NUMBERS
+from mmagic_adm.demo.order import LONGEST_TEXT
+from mmagic_adm.demo.server import listen
+from tests.demo.orders import fields
 from tests.reference import REPOSITORY
 
 API = 'gradio_api'
@@ -369,5 +369,5 @@ def test_gradio_is_imported_nowhere_else():
     package = REPOSITORY / 'mmagic_adm'
     files = [file for file in package.rglob('*.py') if 'demo' not in file.parts]
     assert package / 'apis' / 'launch.py' in files
-    importing = r'^\s*(import|from) (gradio|mmagic_adm\.apis\.demo)'
+    importing = r'^\s*(import|from) (gradio|mmagic_adm\.demo)'
     assert [file for file in files if re.search(importing, file.read_text(), re.M)] == []

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.demo.visitors import Visitors
+from mmagic_adm.demo.visitors import Visitors
 
 
 def test_a_stop_is_for_one_visitor_and_one_place():

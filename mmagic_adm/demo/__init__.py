@@ -5,6 +5,6 @@ import os
 # Read when gradio is imported: it is to tell nobody that it was.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 
-from mmagic_adm.apis.demo.server import Server, start_server
+from mmagic_adm.demo.server import Server, start_server
 
 __all__ = ['Server', 'start_server']

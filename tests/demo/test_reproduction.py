@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.demo.making import make
-from mmagic_adm.apis.demo.reproduction import as_command, as_python
-from mmagic_adm.apis.demo.shelf import Shelf
+from mmagic_adm.demo.making import make
+from mmagic_adm.demo.reproduction import as_command, as_python
+from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.files.pictures import as_array
-from tests.apis.demo.orders import order
 from tests.commands.running import succeed
+from tests.demo.orders import order
 
 CFG, PLAIN = 'adm-cfg_ddim25_digits-16x16', 'adm_ddim25_digits-16x16'
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from mmagic_adm.apis.demo.catalogue import ModelFacts, facts_of
-from mmagic_adm.apis.demo.methods import (
+from mmagic_adm.apis.sampling import SCHEDULERS
+from mmagic_adm.demo.catalogue import ModelFacts, facts_of
+from mmagic_adm.demo.methods import (
     NONE,
     TITLES,
     methods_for,
@@ -17,8 +18,7 @@ from mmagic_adm.apis.demo.methods import (
     usual_interval,
     usual_scale,
 )
-from mmagic_adm.apis.demo.order import LONGEST_TEXT, OWN_SCHEDULER
-from mmagic_adm.apis.sampling import SCHEDULERS
+from mmagic_adm.demo.order import LONGEST_TEXT, OWN_SCHEDULER
 
 # Of ImageNet's thousand: golden retriever, hamster.
 WELL_KNOWN = (207, 333)
@@ -26,7 +26,7 @@ FEW_CLASSES = 20
 
 
 class Controls:
-    """The fields, in the order in which :func:`~mmagic_adm.apis.demo.order.read_order` takes them.
+    """The fields, in the order in which :func:`~mmagic_adm.demo.order.read_order` takes them.
 
     Args:
         models: Names to choose a model from.

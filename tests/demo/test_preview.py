@@ -7,8 +7,8 @@ from PIL import Image
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.demo.making import Progress, Sampled
-from mmagic_adm.apis.demo.preview import caption, enlarged, progress_html, stacked, status_html
+from mmagic_adm.demo.making import Progress, Sampled
+from mmagic_adm.demo.preview import caption, enlarged, progress_html, stacked, status_html
 
 PICTURE = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
 

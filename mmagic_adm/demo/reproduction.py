@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmagic_adm.apis.demo.hole import Hole
-from mmagic_adm.apis.demo.order import Order
+from mmagic_adm.demo.hole import Hole
+from mmagic_adm.demo.order import Order
 
 PYTHON_WIDTH = 64
 SHELL_WIDTH = 84

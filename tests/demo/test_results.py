@@ -11,10 +11,10 @@ from PIL import Image
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.demo.making import make
-from mmagic_adm.apis.demo.results import Outputs, write_results
-from mmagic_adm.apis.demo.shelf import Shelf
-from tests.apis.demo.orders import order
+from mmagic_adm.demo.making import make
+from mmagic_adm.demo.results import Outputs, write_results
+from mmagic_adm.demo.shelf import Shelf
+from tests.demo.orders import order
 
 
 @pytest.fixture(scope='module')

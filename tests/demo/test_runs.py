@@ -11,12 +11,12 @@ pytest.importorskip('gradio', reason='the demo needs gradio')
 import gradio as gr
 
 from mmagic_adm.apis import init_model, sample
-from mmagic_adm.apis.demo.pane import Pane
-from mmagic_adm.apis.demo.results import Outputs
-from mmagic_adm.apis.demo.runs import Runs
-from mmagic_adm.apis.demo.shelf import Shelf
+from mmagic_adm.demo.pane import Pane
+from mmagic_adm.demo.results import Outputs
+from mmagic_adm.demo.runs import Runs
+from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.files.pictures import as_array, as_pictures
-from tests.apis.demo.orders import DIGITS, fields
+from tests.demo.orders import DIGITS, fields
 from tests.tiny import model_config
 
 
@@ -115,7 +115,7 @@ def test_memory_that_runs_out_is_a_line_on_the_page(runs, panes, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr('mmagic_adm.apis.demo.making.sample_in_batches', fail)
+    monkeypatch.setattr('mmagic_adm.demo.making.sample_in_batches', fail)
     shown = last(runs, panes['samples'], *fields())
     assert 'not enough memory' in shown[panes['samples'].view]
 
@@ -123,7 +123,7 @@ def test_memory_that_runs_out_is_a_line_on_the_page(runs, panes, monkeypatch):
 def test_what_was_not_foreseen_is_named_and_told_to_whoever_serves(
     runs, panes, monkeypatch, capsys
 ):
-    monkeypatch.setattr('mmagic_adm.apis.demo.making.sample_in_batches', lambda *_, **__: 1 / None)
+    monkeypatch.setattr('mmagic_adm.demo.making.sample_in_batches', lambda *_, **__: 1 / None)
     shown = last(runs, panes['samples'], *fields())
     assert 'TypeError' in shown[panes['samples'].view]
     assert 'Traceback' in capsys.readouterr().err

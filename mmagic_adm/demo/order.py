@@ -8,9 +8,9 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any, cast
 
-from mmagic_adm.apis.demo.catalogue import ModelFacts, facts_of
-from mmagic_adm.apis.demo.methods import NONE, TITLES, changes, methods_for
 from mmagic_adm.apis.sampling import SCHEDULERS
+from mmagic_adm.demo.catalogue import ModelFacts, facts_of
+from mmagic_adm.demo.methods import NONE, TITLES, changes, methods_for
 from mmagic_adm.diffusion.randomness import MAX_SEED
 
 MAX_IMAGES = 100

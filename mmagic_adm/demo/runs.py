@@ -14,11 +14,12 @@ from typing import Any
 
 from PIL.Image import Image
 
-from mmagic_adm.apis.demo.background import Report, StoppedError, follow
-from mmagic_adm.apis.demo.hole import NUMBERS, Hole, HolePane, read_hole
-from mmagic_adm.apis.demo.making import Made, Progress, by_class, make, whole_scales
-from mmagic_adm.apis.demo.methods import NONE
-from mmagic_adm.apis.demo.order import (
+from mmagic_adm.apis.sampling import is_out_of_memory
+from mmagic_adm.demo.background import Report, StoppedError, follow
+from mmagic_adm.demo.hole import NUMBERS, Hole, HolePane, read_hole
+from mmagic_adm.demo.making import Made, Progress, by_class, make, whole_scales
+from mmagic_adm.demo.methods import NONE
+from mmagic_adm.demo.order import (
     MAX_IMAGES,
     MAX_STEPS,
     Order,
@@ -26,13 +27,12 @@ from mmagic_adm.apis.demo.order import (
     read_scales,
     whole_number,
 )
-from mmagic_adm.apis.demo.pane import Pane, Updates
-from mmagic_adm.apis.demo.preview import caption, columns_for, enlarged, stacked
-from mmagic_adm.apis.demo.reproduction import as_command, as_python, hole_as_command, hole_as_python
-from mmagic_adm.apis.demo.results import Outputs, write_results
-from mmagic_adm.apis.demo.shelf import Shelf
-from mmagic_adm.apis.demo.visitors import Visitors
-from mmagic_adm.apis.sampling import is_out_of_memory
+from mmagic_adm.demo.pane import Pane, Updates
+from mmagic_adm.demo.preview import caption, columns_for, enlarged, stacked
+from mmagic_adm.demo.reproduction import as_command, as_python, hole_as_command, hole_as_python
+from mmagic_adm.demo.results import Outputs, write_results
+from mmagic_adm.demo.shelf import Shelf
+from mmagic_adm.demo.visitors import Visitors
 from mmagic_adm.diffusion.randomness import MAX_SEED
 from mmagic_adm.files.pictures import as_pictures
 

@@ -1,6 +1,6 @@
 """Orders of a few quick digits."""
 
-from mmagic_adm.apis.demo.order import read_order
+from mmagic_adm.demo.order import read_order
 
 DIGITS = 'adm-g_ddim25_digits-16x16'
 

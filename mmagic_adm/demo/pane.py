@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 from PIL.Image import Image
 
-from mmagic_adm.apis.demo.making import Progress
-from mmagic_adm.apis.demo.preview import progress_html, status_html
-from mmagic_adm.apis.demo.results import Files
+from mmagic_adm.demo.making import Progress
+from mmagic_adm.demo.preview import progress_html, status_html
+from mmagic_adm.demo.results import Files
 
 Updates = dict[Any, Any]
 

@@ -4,15 +4,15 @@ import pytest
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.demo.catalogue import facts_of, sampling_models
-from mmagic_adm.apis.demo.methods import (
+from mmagic_adm.demo.catalogue import facts_of, sampling_models
+from mmagic_adm.demo.methods import (
     changes,
     methods_for,
     own_method,
     usual_interval,
     usual_scale,
 )
-from tests.apis.demo.orders import DIGITS
+from tests.demo.orders import DIGITS
 
 IMAGENET = 'adm_ddim250_8xb32_imagenet-64x64'
 ATTENTION = ['self-attention', 'perturbed-attention']

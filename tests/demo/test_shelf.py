@@ -6,14 +6,14 @@ from mmengine import Config
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.demo.shelf import Shelf
+from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.guidance import (
     ClassifierFreeGuidance,
     ClassifierGuidance,
     TorchvisionClassifier,
 )
-from tests.apis.demo.orders import order
+from tests.demo.orders import order
 from tests.tiny import model_config
 
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.demo.background import StoppedError, follow
+from mmagic_adm.demo.background import StoppedError, follow
 
 
 class Counting:

@@ -8,14 +8,14 @@ pytest.importorskip('gradio', reason='the demo needs gradio')
 
 import gradio as gr
 
-from mmagic_adm.apis.demo.hole import HolePane
-from mmagic_adm.apis.demo.results import Outputs
-from mmagic_adm.apis.demo.runs import Runs
-from mmagic_adm.apis.demo.shelf import Shelf
+from mmagic_adm.demo.hole import HolePane
+from mmagic_adm.demo.results import Outputs
+from mmagic_adm.demo.runs import Runs
+from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.files.npz import read_images
 from mmagic_adm.files.pictures import read_picture
-from tests.apis.demo.orders import DIGITS, fields
-from tests.apis.demo.test_reproduction import run_command, run_python
+from tests.demo.orders import DIGITS, fields
+from tests.demo.test_reproduction import run_command, run_python
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +59,7 @@ def test_what_is_seen_stays_and_what_is_copied_makes_the_same(
     runs, pane, painted, tmp_path, monkeypatch, method, numbers
 ):
     copied = tmp_path / 'copied'
-    monkeypatch.setattr('mmagic_adm.apis.demo.runs._copy_folder', lambda _: str(copied))
+    monkeypatch.setattr('mmagic_adm.demo.runs._copy_folder', lambda _: str(copied))
     sent, scan = painted()
     shown = last(runs, pane, sent, *numbers, method=method)
     captions = [caption for _, caption in shown[pane.gallery]['value']]

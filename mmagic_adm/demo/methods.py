@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmagic_adm.apis.class_names import IMAGENET_CLASSES
-from mmagic_adm.apis.demo.catalogue import ModelFacts
 from mmagic_adm.apis.sampling import scheduler_named
+from mmagic_adm.demo.catalogue import ModelFacts
 from mmagic_adm.guidance import Form
 from mmagic_adm.models.scheduler_choice import TRAINED_PROCESS
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS

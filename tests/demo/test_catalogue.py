@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.demo.catalogue import BUNDLED_MODEL, facts_of, sampling_models
+from mmagic_adm.demo.catalogue import BUNDLED_MODEL, facts_of, sampling_models
 
 
 def test_bundled_models_come_first_and_upsamplers_not_at_all():

@@ -8,12 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from mmagic_adm.apis.demo.catalogue import facts_of
-from mmagic_adm.apis.demo.controls import Controls
-from mmagic_adm.apis.demo.hole import HolePane
-from mmagic_adm.apis.demo.order import LONGEST_TEXT
-from mmagic_adm.apis.demo.pane import Pane, Updates
-from mmagic_adm.apis.demo.runs import Runs
+from mmagic_adm.demo.catalogue import facts_of
+from mmagic_adm.demo.controls import Controls
+from mmagic_adm.demo.hole import HolePane
+from mmagic_adm.demo.order import LONGEST_TEXT
+from mmagic_adm.demo.pane import Pane, Updates
+from mmagic_adm.demo.runs import Runs
 
 TITLE = 'mmagic-adm'
 SUBTITLE = 'Class-conditional pixel diffusion, guided'

@@ -14,13 +14,13 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from mmagic_adm.apis.demo.catalogue import BUNDLED_MODEL, facts_of, sampling_models
-from mmagic_adm.apis.demo.doorkeeper import EVERY_ADDRESS, LOOPBACK, Doorkeeper, names_served
-from mmagic_adm.apis.demo.look import CSS, theme
-from mmagic_adm.apis.demo.page import build_page
-from mmagic_adm.apis.demo.results import Outputs
-from mmagic_adm.apis.demo.runs import Runs
-from mmagic_adm.apis.demo.shelf import Shelf
+from mmagic_adm.demo.catalogue import BUNDLED_MODEL, facts_of, sampling_models
+from mmagic_adm.demo.doorkeeper import EVERY_ADDRESS, LOOPBACK, Doorkeeper, names_served
+from mmagic_adm.demo.look import CSS, theme
+from mmagic_adm.demo.page import build_page
+from mmagic_adm.demo.results import Outputs
+from mmagic_adm.demo.runs import Runs
+from mmagic_adm.demo.shelf import Shelf
 
 PORTS = range(7860, 7960)
 

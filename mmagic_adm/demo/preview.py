@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from PIL.Image import Image, Resampling
 from PIL.Image import new as new_image
 
-from mmagic_adm.apis.demo.making import Progress, Sampled
+from mmagic_adm.demo.making import Progress, Sampled
 from mmagic_adm.files.pictures import as_pictures
 
 # Pictures below this are enlarged by a whole factor, with hard edges, to see every pixel.

@@ -15,12 +15,12 @@ from gradio.components.image_editor import EditorData
 from gradio.data_classes import FileData
 from PIL import Image
 
-from mmagic_adm.apis.demo.catalogue import ModelFacts
-from mmagic_adm.apis.demo.order import Order, finite_number, whole_number
-from mmagic_adm.apis.demo.pane import Pane
 from mmagic_adm.apis.editing import mode_of
 from mmagic_adm.apis.restoring import scheduler_for
 from mmagic_adm.datasets.transforms import CenterSquare
+from mmagic_adm.demo.catalogue import ModelFacts
+from mmagic_adm.demo.order import Order, finite_number, whole_number
+from mmagic_adm.demo.pane import Pane
 from mmagic_adm.files.given_images import given_images
 from mmagic_adm.files.pictures import as_pixels, opened, read_picture, write_picture
 from mmagic_adm.measurements import METHODS, Argument, Inpainting, Measurement, build_method

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmagic_adm.apis.demo.making import Made, Sampled
-from mmagic_adm.apis.demo.order import Order
 from mmagic_adm.apis.sample_folder import SETTINGS, SampleFolder, trajectory_pictures
+from mmagic_adm.demo.making import Made, Sampled
+from mmagic_adm.demo.order import Order
 from mmagic_adm.files.whole import written_whole
 
 # What a run's folder is called: when it was written, and a random number.

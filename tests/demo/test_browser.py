@@ -13,9 +13,9 @@ pytest.importorskip('playwright', reason='driving a browser needs playwright')
 from playwright.sync_api import expect, sync_playwright
 
 from mmagic_adm.apis import init_model, sample
-from mmagic_adm.apis.demo import start_server
+from mmagic_adm.demo import start_server
 from mmagic_adm.files.whole import CheckpointError
-from tests.apis.demo.orders import DIGITS
+from tests.demo.orders import DIGITS
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 SIZE = dict(width=1280, height=900)

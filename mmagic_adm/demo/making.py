@@ -10,13 +10,13 @@ from typing import Any
 from PIL.Image import Image
 from torch import Tensor
 
-from mmagic_adm.apis.demo.background import Report, StoppedError
-from mmagic_adm.apis.demo.confidence import confidences
-from mmagic_adm.apis.demo.order import Order
-from mmagic_adm.apis.demo.shelf import Shelf
 from mmagic_adm.apis.samples import Samples
 from mmagic_adm.apis.sampling import sample_in_batches
 from mmagic_adm.codecs import PixelCodec
+from mmagic_adm.demo.background import Report, StoppedError
+from mmagic_adm.demo.confidence import confidences
+from mmagic_adm.demo.order import Order
+from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.models.sampling import Step
 
 # As `sample` and mmagic-adm sample have it, so that they give the same to the last bit.
