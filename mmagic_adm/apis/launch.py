@@ -14,7 +14,8 @@ def launch_demo(**options: Any) -> None:
 
     Args:
         **options: See :func:`mmagic_adm.demo.start_server`: ``model``, ``host``, ``port``,
-            ``device``, ``outputs``, ``keep_days``, ``keep_gigabytes``, ``allow_hosts``.
+            ``device``, ``outputs``, ``keep_days``, ``keep_gigabytes``, ``allow_hosts``,
+            ``own_weights``.
 
     Raises:
         ImportError: gradio is not installed.

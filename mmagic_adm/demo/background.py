@@ -1,13 +1,16 @@
-"""Work in a thread, followed from outside and stopped from there."""
+"""Work in a thread, followed from the page, and stopped from there by whoever wanted it."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 News = TypeVar('News')
 Result = TypeVar('Result')
+Stop = threading.Event
 
 # Seconds from one look at the work to the next.
 PERIOD = 0.1
@@ -18,23 +21,22 @@ class StoppedError(Exception):
 
 
 class Report(Generic[News]):
-    """What the work calls with its news, and who follows it reads.
+    """What the work calls with its news, of which whoever follows it gets the latest.
 
     Args:
         stop: Set by whoever wants the work to end.
     """
 
-    def __init__(self, stop: threading.Event) -> None:
+    def __init__(self, stop: Stop) -> None:
         self._stop = stop
-        self._fresh = threading.Event()
-        self._latest: News | None = None
+        self.latest: deque[News] = deque(maxlen=1)
         self.may_be_left = True
 
     def __call__(self, news: News, may_be_left: bool = False) -> None:
         """Tells how the work is going.
 
         Args:
-            news: What there is to tell. Only the latest is kept.
+            news: What there is to tell.
             may_be_left: Whether nothing is lost if nobody waits for the end after a stop.
 
         Raises:
@@ -43,23 +45,11 @@ class Report(Generic[News]):
         if self._stop.is_set():
             raise StoppedError
         self.may_be_left = may_be_left
-        self._latest = news
-        self._fresh.set()
-
-    def take(self) -> News | None:
-        """The latest news, if nobody has taken it yet."""
-        if not self._fresh.is_set():
-            return None
-        self._fresh.clear()
-        return self._latest
+        self.latest.append(news)
 
 
-def follow(
-    work: Callable[[Report[News]], Result], stop: threading.Event
-) -> Iterator[News | Result]:
-    """Does the work in a thread.
-
-    When the iterator is closed, or ``stop`` is set, the work ends with its next report.
+def follow(work: Callable[[Report[News]], Result], stop: Stop) -> Iterator[News | Result]:
+    """Does the work in a thread; when the iterator is closed, it ends with its next report.
 
     Args:
         work: Called with a :class:`Report`, to call often.
@@ -72,26 +62,49 @@ def follow(
         StoppedError: The work was stopped and gave nothing.
     """
     report: Report[News] = Report(stop)
-    results: list[Result] = []
-    errors: list[Exception] = []
+    ended: Future[Result] = Future()
 
     def run() -> None:
         try:
-            results.append(work(report))
+            ended.set_result(work(report))
         except Exception as error:
-            errors.append(error)
+            ended.set_exception(error)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    threading.Thread(target=run, daemon=True).start()
     try:
-        while thread.is_alive():
+        while not wait([ended], PERIOD).done:
             if stop.is_set() and report.may_be_left:
                 raise StoppedError
-            if (news := report.take()) is not None:
-                yield news
-            thread.join(PERIOD)
-        if errors:
-            raise errors[0]
-        yield results[0]
+            if report.latest:
+                yield report.latest.pop()
+        yield ended.result()
     finally:
         stop.set()
+
+
+class Visitors:
+    """Signals to stop, by visitor and by the place on the page where the work was started."""
+
+    def __init__(self) -> None:
+        self._stops: dict[tuple[str, str], Stop] = {}
+
+    def begin(self, visitor: str, place: str) -> None:
+        """Notes that a visitor wants something; what is running there ends."""
+        self.stop(visitor, place)
+        self._stops[visitor, place] = Stop()
+
+    def stop_of(self, visitor: str, place: str) -> Stop:
+        """What ends the work that a visitor wants: set already if nothing is wanted any more."""
+        ended = Stop()
+        ended.set()
+        return self._stops.get((visitor, place), ended)
+
+    def stop(self, visitor: str, place: str) -> None:
+        """Ends what a visitor has running at a place."""
+        self.stop_of(visitor, place).set()
+
+    def leave(self, visitor: str | None = None) -> None:
+        """Ends all that a visitor has running, or all have, and forgets it."""
+        for name, place in list(self._stops):
+            if visitor in (None, name):
+                self._stops.pop((name, place)).set()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmengine import Config
 
 from mmagic_adm.apis.class_names import IMAGENET_CLASSES, names_of_classes
 from mmagic_adm.configs import list_models
+from mmagic_adm.guidance import Need
+from mmagic_adm.model_index import model_summary
 from mmagic_adm.models import (
     AblatedDiffusionModel,
     AblatedUpsamplingModel,
@@ -21,6 +23,10 @@ from mmagic_adm.networks import ADMEncoder
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
 BUNDLED_MODEL = 'edm-g_heun18_emoji-32x32'
+BUNDLED, ENLARGED, GIVEN = 'Bundled', 'Enlarged', 'Given'
+
+# By how the names of their configs begin; the others are grouped by what they were trained on.
+FAMILIES = dict(edm='EDM', edm2='EDM2', cm='Consistency', ect='Consistency', dit='DiT')
 
 
 @dataclass(frozen=True)
@@ -29,38 +35,40 @@ class ModelFacts:
 
     Attributes:
         name: Of the config, or its path.
+        group: Which models it is listed with.
+        download: How many bytes its weights are; 0 if they come with the package, None if unknown.
         image_size: Height and width of the samples.
-        num_classes: How many classes labels choose from; None where there are none.
-        class_names: What they are called, in the order of the labels.
+        class_names: What the classes are called, in the order of the labels; none without classes.
         steps: Steps that it takes by itself; None where its stages differ.
         scheduler: Config of its scheduler; None for a cascade, which has several.
         guidance: Config of the guidance that it names; None where it names none.
-        has_classifier: Whether it has a noise-aware classifier.
-        classifier_scale: How strongly that guides by itself.
-        has_null_label: Whether its network was trained with labels left out.
-        has_middle: Whether its network has a middle that attends, as all of ADM's.
-        is_bundled: Whether its weights come with the package.
-        judge: Config of a classifier of clean images to judge samples by, if it names one.
+        classifier_scale: How strongly its classifier guides by itself.
+        offers: What guidance may ask of it.
+        judge: Config of features that tell its classes apart and take no part in sampling.
     """
 
     name: str
+    group: str
+    download: int | None
     image_size: int
-    num_classes: int | None
     class_names: tuple[str, ...]
     steps: int | str | None
     scheduler: Mapping[str, Any] | None
     guidance: Mapping[str, Any] | None
-    has_classifier: bool
     classifier_scale: float
-    has_null_label: bool
-    has_middle: bool
-    is_bundled: bool
+    offers: frozenset[Need]
     judge: Mapping[str, Any] | None
 
     @property
     def is_cascade(self) -> bool:
         """Whether it samples in stages, each with a scheduler and guidance of its own."""
         return self.scheduler is None
+
+    @property
+    def own_guidance(self) -> Mapping[str, Any] | None:
+        """Config of the guidance that it has if nobody says otherwise."""
+        guides_by_itself = self.guidance is None and Need.CLASSIFIER in self.offers
+        return dict(type='classifier') if guides_by_itself else self.guidance
 
     @functools.cached_property
     def built_scheduler(self) -> Any:
@@ -76,9 +84,10 @@ class ModelFacts:
 
 @functools.cache
 def sampling_models() -> tuple[str, ...]:
-    """Names of the configs that make samples from nothing, the bundled ones first."""
+    """Names of the configs that make samples from nothing, in their groups, the bundled first."""
     names = [name for name in list_models() if _samples_from_nothing(_config(name))]
-    return tuple(sorted(names, key=lambda name: (not facts_of(name).is_bundled, name)))
+    groups = {name: facts_of(name).group for name in names}
+    return tuple(sorted(names, key=lambda name: (groups[name] != BUNDLED, groups[name], name)))
 
 
 @functools.lru_cache(maxsize=256)
@@ -92,25 +101,35 @@ def facts_of(name: str) -> ModelFacts:
     if not _samples_from_nothing(config):
         raise ValueError(f'{name} does not sample from nothing: choose another model')
     model = config.model.to_dict()
+    download = model_summary(name).download if name in list_models() else None
     if issubclass(MODELS.get(model['type']), CascadedDiffusionModel):
-        return _facts_of_cascade(name, model)
-    network = _network(model)
-    classifier = model.get('classifier')
-    num_classes = network.get('num_classes') or _classes_told_apart(classifier)
+        size = _network(_config(model['upsamplers'][-1]).model)['image_size']
+        group = BUNDLED if download == 0 else ENLARGED
+        base = replace(facts_of(model['base']), name=name, group=group, download=download)
+        return replace(base, image_size=size, steps=None, scheduler=None, judge=None)
+    network, classifier = _network(model), model.get('classifier')
+    told_apart = classifier.get('out_channels', IMAGENET_CLASSES) if classifier else None
+    num_classes = network.get('num_classes') or told_apart
+    image_size = model.get('codec', network)['image_size']
+    offers = {
+        Need.CLASSIFIER: classifier,
+        Need.NULL_LABEL: network.get('class_dropout_prob', 0) > 0,
+        Need.MIDDLE: issubclass(MODELS.get(network['type']), ADMEncoder),
+        Need.IMAGENET: num_classes == IMAGENET_CLASSES,
+    }
+    features = config.to_dict().get('test_evaluator', {}).get('features') or {}
     return ModelFacts(
         name=name,
-        image_size=model.get('codec', network)['image_size'],
-        num_classes=num_classes,
+        group=_group(name, download, image_size),
+        download=download,
+        image_size=image_size,
         class_names=names_of_classes(num_classes, model.get('class_names')),
         steps=model.get('num_inference_steps'),
         scheduler=model['diffusion_scheduler'],
         guidance=model.get('guidance'),
-        has_classifier=classifier is not None,
         classifier_scale=model.get('classifier_scale', 1.0),
-        has_null_label=network.get('class_dropout_prob', 0) > 0,
-        has_middle=issubclass(MODELS.get(network['type']), ADMEncoder),
-        is_bundled=_is_bundled(config),
-        judge=_judge(config),
+        offers=frozenset(need for need, has_it in offers.items() if has_it),
+        judge=features if features.get('type') == 'PlainClassifierFeatures' else None,
     )
 
 
@@ -118,35 +137,17 @@ def facts_of(name: str) -> ModelFacts:
 _config = functools.lru_cache(maxsize=256)(find_config)
 
 
-def _facts_of_cascade(name: str, model: Mapping[str, Any]) -> ModelFacts:
-    base, upsamplers = facts_of(model['base']), list(map(_config, model['upsamplers']))
-    last = upsamplers[-1].model
-    return ModelFacts(
-        name=name,
-        image_size=_network(last)['image_size'],
-        num_classes=base.num_classes,
-        class_names=base.class_names,
-        steps=None,
-        scheduler=None,
-        guidance=base.guidance
-        or (dict(type='ClassifierGuidance') if base.has_classifier else None),
-        has_classifier=False,
-        classifier_scale=base.classifier_scale,
-        has_null_label=False,
-        has_middle=False,
-        is_bundled=base.is_bundled and all(map(_is_bundled, upsamplers)),
-        judge=None,
-    )
+def _group(name: str, download: int | None, image_size: int) -> str:
+    if name not in list_models():
+        return GIVEN
+    family = name.partition('_')[0].partition('-')[0]
+    trained_on = 'LSUN' if 'lsun' in name else f'ImageNet {image_size}×{image_size}'
+    return BUNDLED if download == 0 else FAMILIES.get(family, trained_on)
 
 
 def _network(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """The network of a model, without what is around it."""
     return model['unet'].get('network', model['unet'])
-
-
-def _is_bundled(config: Config) -> bool:
-    weights = config.get('weights', {})
-    return bool(weights) and all(file.startswith('bundled://') for file in weights.values())
 
 
 def _samples_from_nothing(config: Config) -> bool:
@@ -156,12 +157,3 @@ def _samples_from_nothing(config: Config) -> bool:
     return issubclass(kind, (AblatedDiffusionModel, CascadedDiffusionModel)) and not issubclass(
         kind, AblatedUpsamplingModel
     )
-
-
-def _classes_told_apart(classifier: Mapping[str, Any] | None) -> int | None:
-    return classifier.get('out_channels', IMAGENET_CLASSES) if classifier else None
-
-
-def _judge(config: Config) -> Mapping[str, Any] | None:
-    features = config.to_dict().get('test_evaluator', {}).get('features') or {}
-    return features if features.get('type') == 'PlainClassifierFeatures' else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,14 @@ from mmagic_adm.apis.editing import mode_of
 from mmagic_adm.apis.restoring import scheduler_for
 from mmagic_adm.datasets.transforms import CenterSquare
 from mmagic_adm.demo.catalogue import ModelFacts
-from mmagic_adm.demo.order import Order, finite_number, whole_number
-from mmagic_adm.demo.pane import Pane
+from mmagic_adm.demo.fields import QUICK, sliders
+from mmagic_adm.demo.making import Made
+from mmagic_adm.demo.order import MAX_IMAGES, Order, read_numbers, read_order, whole_number
+from mmagic_adm.demo.preview import Pictures, data_uri
+from mmagic_adm.demo.tabs import Tab, Updates, first_classes
 from mmagic_adm.files.given_images import given_images
 from mmagic_adm.files.pictures import as_pixels, opened, read_picture, write_picture
-from mmagic_adm.measurements import METHODS, Argument, Inpainting, Measurement, build_method
+from mmagic_adm.measurements import METHODS, Inpainting, Measurement, build_method
 from mmagic_adm.models import AblatedDiffusionModel
 
 DRAWS = 4
@@ -31,8 +35,9 @@ BRUSH = 24
 MOST_PIXELS = 1 << 25
 PAINT, GREY = '#d946ef', 128
 CANVAS = 480
+SMALLEST_PAINTED = 256
 
-# Fields for numbers of a method; none has more of them.
+# Sliders for numbers of a method; none has more of them.
 NUMBERS = max(len(method.arguments) for method in METHODS.values())
 
 
@@ -58,6 +63,11 @@ class Hole:
         return Image.composite(
             self.picture, Image.new('RGB', self.picture.size, (GREY,) * 3), self.mask
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How it is filled."""
+        return dict(method=self.method, arguments=self.arguments)
 
     def asked_of(self, model: AblatedDiffusionModel, order: Order) -> dict[str, Any]:
         """What ``sample_in_batches`` is told, so that an order's samples fill it."""
@@ -98,9 +108,10 @@ def read_hole(
     size = facts.image_size
     if method not in METHODS:
         raise ValueError(f'there is no such method here; there are {", ".join(METHODS)}')
-    named = zip(METHODS[method].arguments, numbers, strict=False)
-    given = {each.name: _number(each, value) for each, value in named if value != each.default}
-    build_method(method, **given)
+    arguments = METHODS[method].arguments
+    own = {each.name: each.default for each in arguments}
+    asked = read_numbers(arguments, numbers)
+    given = {name: value for name, value in asked.items() if value != own[name]}
     if painted is None:
         raise ValueError('there is no picture yet: drop one on the canvas, or draw one')
     background = painted['background']
@@ -117,10 +128,14 @@ def read_hole(
     return Hole(Image.fromarray(_square(picture, size)), mask, method, given)
 
 
-class HolePane(Pane):
+class HoleTab(Tab):
     """A canvas, and below it the method that fills its hole."""
 
-    def __init__(self, place: str) -> None:
+    place, title, action = 'hole', 'Fill a hole', 'Fill'
+    hint = 'Paint over a part of the picture. It is filled as the first class.'
+
+    def lay_out(self) -> list[Any]:
+        """The canvas, the number of draws, and the method with its numbers."""
         self.editor = gr.ImageEditor(
             type='pil',
             format='png',
@@ -131,60 +146,60 @@ class HolePane(Pane):
             layers=False,
             brush=gr.Brush(BRUSH, [PAINT], color_mode='fixed'),
             height=CANVAS,
-            elem_id=f'{place}-editor',
+            elem_id='hole-editor',
         )
+        first = next(iter(METHODS))
         with gr.Row(elem_classes='adm-buttons'):
-            self.example = gr.Button('Draw a picture', elem_id=f'{place}-example', min_width=100)
-            method = next(iter(METHODS))
-            self.method = gr.Dropdown(
-                list(METHODS),
-                value=method,
-                label='Method',
-                min_width=100,
-                elem_id=f'{place}-method',
+            self.example = gr.Button('Draw a picture', elem_id='hole-example', min_width=100)
+            method = gr.Dropdown(
+                list(METHODS), value=first, label='Method', min_width=100, elem_id='hole-method'
             )
-            self.numbers = [
-                gr.Number(min_width=100, elem_id=f'{place}-number-{i}', **field)
-                for i, field in enumerate(_numbers_of(method))
-            ]
-            self.draws = gr.Number(DRAWS, label='Draws', min_width=100, elem_id=f'{place}-draws')
-        super().__init__(
-            place, 'Fill', 'Paint over a part of the picture. It is filled as the first class.'
+            draws = gr.Number(DRAWS, label='Draws', min_width=100, elem_id='hole-draws')
+        numbers = [
+            gr.Slider(elem_id=f'hole-number-{i}', **slider)
+            for i, slider in enumerate(sliders(METHODS[first].arguments, NUMBERS))
+        ]
+        method.input(
+            lambda name: [gr.update(**each) for each in sliders(METHODS[name].arguments, NUMBERS)],
+            method,
+            numbers,
+            **QUICK,
         )
-        self.method.input(
-            lambda name: [gr.update(**field) for field in _numbers_of(name)],
-            self.method,
-            self.numbers,
-            queue=False,
-            show_progress='hidden',
-            api_visibility='private',
-        )
-
-    @property
-    def fields(self) -> list[Any]:
-        """The fields, in the order in which a run takes them."""
-        return [self.editor, self.draws, self.method, *self.numbers]
+        return [self.editor, draws, method, *numbers]
 
     @property
     def outputs(self) -> list[Any]:
         """All that a run updates."""
         return [*super().outputs, self.editor]
 
-    @staticmethod
-    def painted(field: Any) -> Mapping[str, Any] | None:
-        """The pictures that the editor holds, from what the browser sent.
+    def read(self, own: Sequence[Any], fields: Sequence[Any]) -> Order:
+        """So many draws of the first class."""
+        painted, draws, method, *numbers = own
+        count = whole_number(draws, 'the number of draws', 1, MAX_IMAGES)
+        order = read_order(*first_classes(fields, 1, count))
+        hole = read_hole(_painted(painted), order.facts, method, numbers)
+        return dataclasses.replace(order, hole=hole)
 
-        Raises:
-            ValueError: One of them is no picture, or too large.
-        """
-        if not field or not (held := EditorData(**field)).background:
-            return None
-        return dict(background=_sent(held.background), layers=[_sent(each) for each in held.layers])
+    def before(self, made: Made) -> Pictures:
+        """What is seen of the picture."""
+        hole = made.order.hole
+        return [([data_uri(hole.damaged)], 'what is known')] if hole else []
 
-    def show(self, picture: Image.Image) -> dict[Any, Any]:
+    def show(self, picture: Image.Image) -> Updates:
         """A picture to paint on."""
         text = 'Paint over what is to be filled, and press Fill.'
-        return {**self.message(text), self.editor: picture.convert('RGB')}
+        # Each pixel of a small one as a square: the brush is larger than they are.
+        factor = math.ceil(SMALLEST_PAINTED / picture.width)
+        size = picture.width * factor, picture.height * factor
+        large = picture.convert('RGB').resize(size, Image.Resampling.NEAREST)
+        return {**self.message(text), self.editor: large}
+
+
+def _painted(field: Any) -> Mapping[str, Any] | None:
+    """The pictures that the editor holds, from what the browser sent."""
+    if not field or not (held := EditorData(**field)).background:
+        return None
+    return dict(background=_sent(held.background), layers=[_sent(each) for each in held.layers])
 
 
 def _sent(file: FileData) -> Image.Image:
@@ -193,21 +208,6 @@ def _sent(file: FileData) -> Image.Image:
     if pixels > MOST_PIXELS:
         raise ValueError(f'the picture has {pixels:,} pixels, of up to {MOST_PIXELS:,}: shrink it')
     return read_picture(file.path).convert('RGBA')
-
-
-def _numbers_of(method: str) -> list[dict[str, Any]]:
-    """The fields for a method's numbers, as it describes them; those it has no use for are gone."""
-    shown: list[dict[str, Any]] = [
-        dict(label=each.name.capitalize(), info=each.says, value=each.default, visible=True)
-        for each in METHODS[method].arguments
-    ]
-    return shown + [dict(visible=False)] * (NUMBERS - len(shown))
-
-
-def _number(argument: Argument, value: Any) -> float:
-    if isinstance(argument.default, int):
-        return whole_number(value, argument.name, int(argument.low), int(argument.high))
-    return finite_number(value, argument.name)
 
 
 def _square(picture: Image.Image, size: int) -> Any:

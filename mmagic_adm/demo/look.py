@@ -26,22 +26,29 @@ CSS = """
 .adm-bar { height: 6px; border-radius: 3px; background: var(--border-color-primary); }
 .adm-bar div { height: 100%; border-radius: 3px; background: var(--color-accent);
   transition: width .15s linear; }
-.adm-pictures { display: grid; gap: 8px; margin-top: .75rem;
-  grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); }
-.adm-pictures > * { width: 100%; aspect-ratio: 1; border-radius: 6px; }
-.adm-pictures span { background: var(--border-color-primary); opacity: .4; }
-.adm-pictures.small img { image-rendering: pixelated; }
+.adm-pictures { display: grid; gap: 8px; margin-top: .75rem; overflow-x: auto;
+  grid-template-columns: repeat(auto-fill, minmax(min(9rem, 40%), 1fr)); }
+.adm-pictures.in-rows { grid-template-columns: repeat(var(--columns), minmax(4.5rem, 11rem)); }
+.adm-pictures h3 { grid-column: 1 / -1; position: sticky; left: 0; margin: .5rem 0 0;
+  font-size: .85rem; font-weight: 500; }
+.adm-pictures figure { margin: 0; min-width: 0; }
+.adm-pictures img, .adm-pictures > span { display: block; width: 100%; aspect-ratio: 1;
+  border-radius: 6px; margin-bottom: 3px; image-rendering: pixelated; }
+.adm-pictures > span { background: var(--border-color-primary); opacity: .4; }
+.adm-pictures figcaption { font-size: .75rem; line-height: 1.25; text-align: center;
+  text-wrap: balance; overflow-wrap: anywhere; color: var(--body-text-color-subdued); }
 
-.adm-gallery .grid-wrap { height: auto; min-height: 0; max-height: none; overflow: visible; }
-.adm-gallery .grid-container {
-  grid-template-columns: repeat(var(--grid-cols), minmax(0, 1fr)); gap: 8px; }
-.adm-gallery .gallery-item .thumbnail-item { display: flex; flex-direction: column; height: auto;
-  aspect-ratio: auto; background: none; border: none; box-shadow: none; overflow: visible; }
-.adm-gallery .gallery-item img { width: 100%; height: auto; border-radius: 6px; }
-.adm-gallery .gallery-item .caption-label { position: static; max-width: 100%; padding: 3px 0;
-  white-space: normal; text-wrap: balance; text-align: center; font-size: .75rem;
-  line-height: 1.25; border: none;
-  background: none; color: var(--body-text-color-subdued); }
+.gradio-container :focus-visible { outline: 2px solid var(--color-accent) !important;
+  outline-offset: 2px; }
+/* One tab stop for all classes: they are taken out by backspace, or with the pointer. */
+@media (hover: hover) { #classes .token:not(:hover) .token-remove { visibility: hidden; } }
+/* On a small screen the buttons stay at hand below whatever is read. */
+@media (max-width: 800px) {
+  .gradio-container { padding-bottom: 4.5rem !important; }
+  .gradio-container .main { padding: .75rem !important; }
+  .adm-run { position: fixed; z-index: 20; inset: auto 0 0 0; padding: .6rem; flex-wrap: nowrap;
+    background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }
+}
 footer { display: none !important; }
 """
 

@@ -1,78 +1,84 @@
-"""What the page shows while samples are made, and how it shows them when they are done."""
+"""Pictures as the page shows them, in the making and done."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
-import math
 from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
 
-from PIL.Image import Image, Resampling
-from PIL.Image import new as new_image
+from PIL.Image import Image
 
-from mmagic_adm.demo.making import Progress, Sampled
+from mmagic_adm.demo.making import Made, Progress, class_called
 from mmagic_adm.files.pictures import as_pictures
 
-# Pictures below this are enlarged by a whole factor, with hard edges, to see every pixel.
-SMALLEST_SHOWN = 256
-
-# Above this a lossy preview does, and is ten times quicker to send.
+# Above this a lossy preview does, and is ten times quicker to send; below, every pixel is seen.
 LARGEST_LOSSLESS = 64
 
+# Where the server has the files of its outputs, see :class:`~mmagic_adm.demo.doorkeeper`.
+FILES = 'gradio_api/file='
 
-def enlarged(picture: Image) -> Image:
-    """A picture as it is shown: each pixel of a small one as a square."""
-    factor = math.ceil(SMALLEST_SHOWN / picture.width)
-    if factor == 1:
-        return picture
-    return picture.resize((picture.width * factor, picture.height * factor), Resampling.NEAREST)
+# A picture, or two above each other, by their addresses, and what is said of them.
+Pictures = list[tuple[Sequence[str], str]]
 
 
-def stacked(upper: Image, lower: Image) -> Image:
-    """One picture above another, with a gap through which the page is seen."""
-    gap = upper.height // 32
-    both = new_image('RGBA', (upper.width, upper.height + gap + lower.height))
-    both.paste(upper, (0, 0))
-    both.paste(lower, (0, upper.height + gap))
-    return both
+def captions_of(made: Made) -> list[list[str]]:
+    """What is said of each sample of each round: seed or scale, class, and verdict."""
+    order, names = made.order, made.order.facts.class_names
+    captions = []
+    for i, samples in enumerate(made.rounds):
+        labels = [None] * order.count if samples.labels is None else samples.labels.tolist()
+        captions.append(
+            [
+                ' · '.join(
+                    [
+                        f'scale {order.scales[i]:g}' if order.scales else f'seed {seed}',
+                        *([] if label is None or not names else [class_called(names[label])]),
+                        *([verdict] if verdict else []),
+                    ]
+                )
+                for seed, label, verdict in zip(
+                    samples.seeds, labels, made.verdicts[i], strict=True
+                )
+            ]
+        )
+    return captions
 
 
-def caption(sample: Sampled, class_names: Sequence[str], with_scale: bool = False) -> str:
-    """What is said of a sample: scale, seed, class, and how sure a classifier is of that."""
-    words = [f'scale {sample.scale:g}'] if with_scale else [f'seed {sample.seed}']
-    if sample.label is not None:
-        name = class_names[sample.label]
-        words.append(f'class {name}' if name.isdecimal() else name)
-    if sample.confidence is not None:
-        words.append(f'{sample.confidence:.0%}')
-    return ' · '.join(words)
-
-
-def columns_for(count: int) -> int:
-    """In how many columns so many pictures look well."""
-    return max(4, min(count, 6), min(8, math.ceil(math.sqrt(2 * count))))
-
-
-def progress_html(progress: Progress, columns: int | None = None) -> str:
+def progress_html(progress: Progress) -> str:
     """A bar with what is going on, and the samples as far as they have come."""
-    text = html.escape(progress.text)
     bar = (
-        f'<div class="adm-text">{text}</div>'
+        f'<div class="adm-text">{html.escape(progress.text)}</div>'
         f'<div class="adm-bar"><div style="width: {100 * progress.share:.1f}%"></div></div>'
     )
     if not progress.total:
         return bar
-    pictures = [sample.picture for sample in progress.done]
+    pictures = list(progress.done)
     if progress.predicted is not None:
         pictures += as_pictures(progress.predicted.float().clamp(-1, 1))
-    shown = [f'<img alt="" src="{_data_uri(picture)}">' for picture in pictures]
-    shown += ['<span></span>'] * (progress.total - len(shown))
-    columns = columns or columns_for(progress.total)
-    size = 'small' if pictures[0].width <= LARGEST_LOSSLESS else 'large'
-    return (
-        f'{bar}<div class="adm-pictures {size}" style="--columns: {columns}">{"".join(shown)}</div>'
-    )
+    shown: Pictures = [
+        ([data_uri(picture)], f'image {i}, done' if i <= len(progress.done) else f'image {i}')
+        for i, picture in enumerate(pictures, 1)
+    ]
+    missing = '<span></span>' * (progress.total - len(shown))
+    return bar + _grid(''.join(_figure(*each, with_caption=False) for each in shown) + missing)
+
+
+def results_html(text: str, rows: Sequence[tuple[str, Pictures]], columns: int | None) -> str:
+    """A line about what was made, and the pictures.
+
+    Args:
+        text: The line.
+        rows: What a row is about, if anything, and what is in it.
+        columns: How many pictures stand side by side; None is as many as there is room for.
+    """
+    inner = ''
+    for title, pictures in rows:
+        inner += f'<h3>{html.escape(title)}</h3>' if title else ''
+        inner += ''.join(_figure(*each) for each in pictures)
+    return status_html(text) + _grid(inner, columns)
 
 
 def status_html(text: str, kind: str = 'note') -> str:
@@ -81,8 +87,28 @@ def status_html(text: str, kind: str = 'note') -> str:
     return f'<div class="adm-status {kind}" role="{role}">{html.escape(text)}</div>'
 
 
-def _data_uri(picture: Image) -> str:
+def file_url(path: Path) -> str:
+    """Where the browser finds a file of the outputs."""
+    return FILES + quote(str(path.resolve()))
+
+
+def data_uri(picture: Image) -> str:
+    """A picture that needs no file."""
     kind = 'png' if picture.width <= LARGEST_LOSSLESS else 'jpeg'
     file = io.BytesIO()
     picture.save(file, kind)
     return f'data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}'
+
+
+def _grid(inner: str, columns: int | None = None) -> str:
+    style = '' if columns is None else f' in-rows" style="--columns: {columns}'
+    return f'<div class="adm-pictures{style}">{inner}</div>'
+
+
+def _figure(sources: Sequence[str], text: str, with_caption: bool = True) -> str:
+    said = html.escape(text, quote=True)
+    images = ''.join(f'<img src="{source}" alt="{said}" loading="lazy">' for source in sources)
+    if sources[0].startswith(FILES):
+        images = f'<a href="{sources[0]}" target="_blank">{images}</a>'
+    caption = f'<figcaption>{said}</figcaption>' if with_caption else ''
+    return f'<figure>{images}{caption}</figure>'

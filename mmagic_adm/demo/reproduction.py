@@ -7,124 +7,74 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmagic_adm.demo.hole import Hole
 from mmagic_adm.demo.order import Order
 
 PYTHON_WIDTH = 64
 SHELL_WIDTH = 84
 
+# Where a hole's picture and mask are.
+HoleFiles = tuple[str, str] | None
 
-def as_python(
-    order: Order,
-    device: str | None = None,
-    scales: Sequence[float] | None = None,
-    every: int | None = None,
-) -> str:
+
+def as_python(order: Order, device: str | None = None, files: HoleFiles = None) -> str:
     """Python that makes the same samples.
 
     Args:
         order: What they were made by.
         device: Where, if it was said.
-        scales: The scales of a sweep.
-        every: Every so many steps were kept as a trajectory.
+        files: Of the hole that they fill.
 
     Returns:
-        A script that leaves them in ``samples``, with the steps in ``samples.trajectory``; and
-        those of a sweep in ``sweep``, by their scales.
+        A script that leaves them in ``samples``, and those of a sweep in ``sweep``, by scale.
     """
-    model = _call('init_model', order.model, **_given(device=device), **order.changes)
-    if scales is not None:
-        arguments = {**_sample_arguments(order), 'scale': _Name('scale')}
-        call = _call('sample', _Name('model'), **arguments).replace('\n', '\n    ')
-        scales_shown = ', '.join(map(str, scales))
-        lines = [
-            'sweep = {}',
-            f'for scale in [{scales_shown}]:',
-            f'    sweep[scale] = {call}',
-        ]
+    given = _given(device=device, weights=order.weights or None)
+    lines = [f'model = {_call("init_model", order.model, **given, **order.changes)}']
+    labels = [order.facts.class_names[label] for label in order.labels]
+    if not all(name.isdecimal() for name in labels):
+        lines.append(textwrap.shorten(f'# {", ".join(labels)}', PYTHON_WIDTH, placeholder=' ...'))
+    arguments = _arguments(order)
+    if order.hole is not None and files is not None:
+        operator = _call('Inpainting', _Name('model.sample_shape'), files[1])
+        lines.append(f'operator = {operator}')
+        places = _Name('model'), files[0], _Name('operator'), order.hole.method
+        call = _call('restore', *places, **order.hole.arguments, **arguments)
+        imports = 'restore\nfrom mmagic_adm.measurements import Inpainting'
     else:
-        kept = _given(trajectory=every)
-        call = _call('sample', _Name('model'), **_sample_arguments(order), **kept)
-        lines = [f'samples = {call}']
-    begin = ['from mmagic_adm.apis import init_model, sample', '', f'model = {model}']
-    return '\n'.join([*begin, *_names_of_labels(order), *lines, ''])
+        imports = 'sample'
+        scale = dict(scale=_Name('scale')) if order.scales else {}
+        call = _call('sample', _Name('model'), **{**arguments, **scale})
+    if order.scales:
+        call = call.replace('\n', '\n    ')
+        scales = ', '.join(map(str, order.scales))
+        lines += ['sweep = {}', f'for scale in [{scales}]:', f'    sweep[scale] = {call}']
+    else:
+        lines.append(f'samples = {call}')
+    return '\n'.join([f'from mmagic_adm.apis import init_model, {imports}', '', *lines, ''])
 
 
-def as_command(
-    order: Order,
-    out: str,
-    device: str | None = None,
-    scales: Sequence[float] | None = None,
-    every: int | None = None,
-) -> str:
-    """A shell command that makes the same samples.
-
-    Args:
-        order: What they were made by.
-        out: The folder that it writes them to.
-        device: Where, if it was said.
-        scales: The scales of a sweep.
-        every: Every so many steps were kept as a trajectory.
-    """
-    words = [f'mmagic-adm sample {shlex.quote(order.model)}', *_options(order)]
-    if device is not None:
-        words.append(f'--device {shlex.quote(device)}')
-    if every is not None:
-        words.append(f'--trajectory {every}')
-    out = shlex.quote(out)
-    if scales is None:
-        if order.scale_to_give is not None:
-            words.append(f'--scale {order.scale_to_give}')
-        return _wrapped([*words, f'--out {out}', *_config_options(order)]) + '\n'
-    words += ['--scale $scale', f'--out {out}/scale-$scale', *_config_options(order)]
-    command = _wrapped(words).replace('\n', '\n  ')
-    return f'for scale in {" ".join(map(str, scales))}; do\n  {command}\ndone\n'
-
-
-def hole_as_python(
-    order: Order, hole: Hole, files: tuple[str, str], device: str | None = None
-) -> str:
-    """Python that fills a hole in the same ways.
-
-    Args:
-        order: What was asked for.
-        hole: What was filled.
-        files: Where its picture and mask are.
-        device: Where, if it was said.
-    """
-    picture, mask = files
-    model = _call('init_model', order.model, **_given(device=device), **order.changes)
-    asked = _sample_arguments(order)
-    asked |= _given(draws=asked.pop('num_samples'), guidance_scale=asked.pop('scale', None))
-    places = _Name('model'), picture, _Name('operator'), hole.method
-    lines = [
-        'from mmagic_adm.apis import init_model, restore',
-        'from mmagic_adm.measurements import Inpainting',
-        '',
-        f'model = {model}',
-        f'operator = {_call("Inpainting", _Name("model.sample_shape"), mask)}',
-        *_names_of_labels(order),
-        f'samples = {_call("restore", *places, **hole.arguments, **asked)}',
-    ]
-    return '\n'.join([*lines, ''])
-
-
-def hole_as_command(
-    order: Order, hole: Hole, files: tuple[str, str], out: str, device: str | None = None
-) -> str:
-    """A shell command that fills a hole in the same ways; ``out`` is the folder it writes to."""
-    picture, mask = map(shlex.quote, files)
-    words = [f'mmagic-adm restore {picture}', f'--mask {mask}']
-    words += [f'--model {shlex.quote(order.model)}', f'--method {hole.method}']
-    if hole.arguments:
-        pairs = ' '.join(f'{name}={value}' for name, value in hole.arguments.items())
-        words.append(f'--method-arguments {pairs}')
-    words += _options(order, '--draws')
-    if device is not None:
-        words.append(f'--device {shlex.quote(device)}')
-    if order.scale_to_give is not None:
-        words.append(f'--guidance-scale {order.scale_to_give}')
-    return _wrapped([*words, f'--out {shlex.quote(out)}', *_config_options(order)]) + '\n'
+def as_command(order: Order, out: str, device: str | None = None, files: HoleFiles = None) -> str:
+    """A shell command that makes the same samples; ``out`` is the folder that it writes them to."""
+    model, out, options = shlex.quote(order.model), shlex.quote(out), _arguments(order)
+    if order.hole is not None and files is not None:
+        picture, mask = map(shlex.quote, files)
+        words = [f'mmagic-adm restore {picture}', f'--mask {mask}', f'--model {model}']
+        words.append(f'--method {order.hole.method}')
+        pairs = [f'{name}={value}' for name, value in order.hole.arguments.items()]
+        words += [f'--method-arguments {" ".join(pairs)}'] if pairs else []
+    else:
+        words = [f'mmagic-adm sample {model}']
+    options |= _given(device=device, checkpoint=order.weights or None)
+    if order.scales:
+        options['scale'], out = _Name('$scale'), f'{out}/scale-$scale'
+    for name, value in options.items():
+        text = ','.join(map(str, value)) if isinstance(value, list) else str(value)
+        quoted = text if isinstance(value, _Name) else shlex.quote(text)
+        words.append(f'--{name.replace("_", "-")} {quoted}')
+    command = _wrapped([*words, f'--out {out}', *_config_options(order)])
+    if not order.scales:
+        return f'{command}\n'
+    command = command.replace('\n', '\n  ')
+    return f'for scale in {" ".join(map(str, order.scales))}; do\n  {command}\ndone\n'
 
 
 class _Name(str):
@@ -134,27 +84,22 @@ class _Name(str):
         return str(self)
 
 
-def _sample_arguments(order: Order) -> dict[str, Any]:
+def _arguments(order: Order) -> dict[str, Any]:
+    """The arguments of ``sample`` or ``restore``, by which the options are called, too."""
+    is_hole = order.hole is not None
     return _given(
         labels=list(order.labels) or None,
-        num_samples=order.count,
+        **{'draws' if is_hole else 'num_samples': order.count},
         seed=order.seed,
         steps=order.steps,
         scheduler=order.scheduler_to_give,
-        scale=order.scale_to_give,
+        **{'guidance_scale' if is_hole else 'scale': order.scale_to_give},
+        trajectory=order.every,
     )
 
 
 def _given(**arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if value is not None}
-
-
-def _names_of_labels(order: Order) -> list[str]:
-    """A comment that says what the classes are called, where that is not just their numbers."""
-    names = [order.facts.class_names[label] for label in order.labels]
-    if all(name.isdecimal() for name in names):
-        return []
-    return [textwrap.shorten(f'# {", ".join(names)}', PYTHON_WIDTH, placeholder=' ...')]
 
 
 def _call(function: str, *positional: Any, **named: Any) -> str:
@@ -173,27 +118,15 @@ def _literal(value: Any) -> str:
     return _call('dict', **value) if isinstance(value, Mapping) else repr(value)
 
 
-def _options(order: Order, count: str = '--num-samples') -> Iterator[str]:
-    if order.labels:
-        yield f'--labels {",".join(map(str, order.labels))}'
-    yield f'{count} {order.count}'
-    yield f'--seed {order.seed}'
-    if order.steps is not None:
-        yield f'--steps {order.steps}'
-    if order.scheduler_to_give is not None:
-        yield f'--scheduler {shlex.quote(order.scheduler_to_give)}'
-
-
 def _config_options(order: Order) -> list[str]:
-    """The model's arguments that differ, as the tools take changes to a config."""
+    """The model's arguments that differ, as the commands take changes to a config."""
     own = dict(guidance=order.facts.guidance, diffusion_scheduler=order.facts.scheduler)
     options: list[str] = []
     for name, value in order.changes.items():
         place = f'model.{name}'
-        if value is not None and own[name] is not None:
+        if isinstance(value, Mapping) and own[name] is not None:
             options.append(f'{place}._delete_=True')
-        leaves = _leaves(place, value)
-        options += [f'{each}={_option(leaf)}' for each, leaf in leaves]
+        options += [f'{each}={_option(leaf)}' for each, leaf in _leaves(place, value)]
     quoted = [shlex.quote(option) for option in options]
     return [f'--cfg-options {quoted[0]}', *quoted[1:]] if quoted else []
 
@@ -208,10 +141,9 @@ def _leaves(place: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _option(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f'({",".join(map(_option, value))})'
-    if isinstance(value, list):
-        return f'[{",".join(map(_option, value))}]'
+    if isinstance(value, (tuple, list)):
+        inner = ','.join(map(_option, value))
+        return f'({inner})' if isinstance(value, tuple) else f'[{inner}]'
     return str(value)
 
 

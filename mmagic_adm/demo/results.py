@@ -9,14 +9,11 @@ import secrets
 import shutil
 import time
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from mmagic_adm.apis.sample_folder import SETTINGS, SampleFolder, trajectory_pictures
-from mmagic_adm.demo.making import Made, Sampled
-from mmagic_adm.demo.order import Order
-from mmagic_adm.files.whole import written_whole
+from mmagic_adm.apis.sample_folder import SETTINGS, SampleFolder
+from mmagic_adm.demo.making import Made
 
 # What a run's folder is called: when it was written, and a random number.
 _RUN = '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]_*_*'
@@ -77,45 +74,28 @@ class Files(NamedTuple):
 
     Attributes:
         folder: All of them.
-        npz: The samples in the family's format, ``arr_0`` and ``arr_1``.
+        pictures: Each by itself.
+        npz: All in the family's format, ``arr_0`` and ``arr_1``.
         zip: The pictures.
     """
 
     folder: Path
+    pictures: list[Path]
     npz: Path
     zip: Path
 
 
-def write_results(
-    outputs: Outputs, order: Order, made: Made, samples: Sequence[Sampled], **more: Any
-) -> Files:
-    """Writes samples to a folder of their own.
-
-    Args:
-        outputs: The folder that it goes into.
-        order: What was asked for.
-        made: What came of it, with the trajectory if there is one.
-        samples: The samples to write.
-        **more: What they follow from besides the order.
-    """
-    settings = {**dataclasses.asdict(order), **more}
+def write_results(outputs: Outputs, made: Made) -> Files:
+    """Writes samples to a folder of their own."""
+    order = made.order
+    settings = {**vars(order), 'hole': order.hole and order.hole.settings}
     folder = SampleFolder(outputs.new_run(), settings)
-    for i, each in enumerate(samples):
-        folder.save(i, each.picture, each.seed, each.label)
-    if made.trajectory is not None:
-        folder.save_trajectory(0, *trajectory_pictures(made.trajectory, 0))
-    npz, _ = folder.finish(len(samples), order.facts.class_names)
-    return Files(folder.path, npz, _zipped(folder.path))
-
-
-def _zipped(folder: Path) -> Path:
-    pictures = sorted([*folder.glob('[0-9]*.png'), *folder.glob('[0-9]*.gif')])
-    path = folder / 'images.zip'
-    size = sum(picture.stat().st_size for picture in pictures)
-    with (
-        written_whole(path, size, overwrite=True) as temporary,
-        zipfile.ZipFile(temporary, 'w') as archive,
-    ):
-        for picture in pictures:
+    for i, samples in enumerate(made.rounds):
+        samples.save_into(folder, range(i * order.count, (i + 1) * order.count))
+    npz, _ = folder.finish(made.count, order.facts.class_names)
+    pictures = [folder.path / f'{i:06d}.png' for i in range(made.count)]
+    path = folder.path / 'images.zip'
+    with zipfile.ZipFile(path, 'w') as archive:
+        for picture in sorted([*pictures, *folder.path.glob('*_trajectory.*')]):
             archive.write(picture, picture.name)
-    return path
+    return Files(folder.path, pictures, npz, path)

@@ -54,7 +54,7 @@ class Server(NamedTuple):
 
     def close(self) -> None:
         """Ends the server, and what it is at."""
-        self.runs.visitors.leave_all()
+        self.runs.visitors.leave()
         self.page.close(verbose=False)
         self.http.should_exit = True
         self.thread.join(LAST_STEP)
@@ -72,6 +72,7 @@ def start_server(
     keep_days: float = 7,
     keep_gigabytes: float = 5,
     allow_hosts: Sequence[str] = (),
+    own_weights: bool = False,
 ) -> Server:
     """Serves the demo from a thread, and returns.
 
@@ -85,14 +86,22 @@ def start_server(
         keep_gigabytes: As much as all of them may take; the oldest make room.
         allow_hosts: Names and addresses that others call this machine by, besides ``host``;
             requests for any other are refused. Needed where ``host`` is '0.0.0.0'.
+        own_weights: Whether weights of one's own may be named on the page, by path or URL: it reads
+            files and asks servers as whoever started it, so it is for this machine alone. Nothing
+            in such a file is run, and a config, which would be, is taken from no one.
 
     Raises:
         ValueError: The model does not exist, or does not sample from nothing; or it is not said
-            under which names a page for other machines is served.
+            under which names a page for other machines is served; or those could name weights.
         OSError: The address cannot be listened on, or the port is taken.
     """
     facts_of(model)
     names = names_served(host, allow_hosts)
+    if own_weights and (host not in LOOPBACK or allow_hosts):
+        raise ValueError(
+            '--own-weights lets whoever sees the page read weights as you, so it is for this '
+            'machine alone: leave out --host and --allow-host'
+        )
     kept = Outputs(Path(outputs), keep_days, keep_gigabytes)
     listener = listen(host, port)
     kept.cache.mkdir(parents=True, exist_ok=True)
@@ -100,7 +109,7 @@ def start_server(
     os.environ['GRADIO_TEMP_DIR'] = str(kept.cache.resolve())
     kept.prune()
     models = list(dict.fromkeys([*sampling_models(), model]))
-    runs = Runs(Shelf(device), kept, models, device)
+    runs = Runs(Shelf(device), kept, models, device, own_weights)
     page = build_page(runs, model)
     app = gr.mount_gradio_app(
         FastAPI(openapi_url=None),

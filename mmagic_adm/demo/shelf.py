@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import nn
 
 from mmagic_adm.apis.models import default_device, init_model, model_config
-from mmagic_adm.demo.catalogue import ModelFacts
+from mmagic_adm.demo.catalogue import facts_of
 from mmagic_adm.demo.order import Order
 from mmagic_adm.files.download import fetch
 from mmagic_adm.guidance.classifier import build_frozen
 from mmagic_adm.models.configs import find_config
-
-Kept = TypeVar('Kept')
 
 
 class Shelf:
@@ -42,8 +38,8 @@ class Shelf:
         self._line = threading.Lock()
         # As exact walks have it; the end of one would switch it on in the middle of another.
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        self._models: _Recent[Any] = _Recent(capacity)
-        self._classifiers: _Recent[nn.Module] = _Recent(capacity)
+        self._networks = functools.lru_cache(capacity)(self._load)
+        self._judge = functools.lru_cache(capacity)(self._load_judge)
 
     @contextlib.contextmanager
     def next_turn(self) -> Iterator[None]:
@@ -71,9 +67,9 @@ class Shelf:
         Raises:
             CheckpointError: They cannot be had.
         """
-        config = model_config(find_config(order.model))
+        config = model_config(find_config(order.model), order.weights or True, order.changes)
         for stage in [config['base'], *config['upsamplers']] if 'base' in config else [config]:
-            for source in stage.get('pretrained_cfgs', {}).values():
+            for source in (stage.get('pretrained_cfgs') or {}).values():
                 fetch(source['ckpt_path'])
 
     def model_for(self, order: Order) -> Any:
@@ -83,62 +79,28 @@ class Shelf:
             ValueError: The parts do not go together.
             CheckpointError: Its weights cannot be had.
         """
-        networks = self._networks_of(order)
+        networks = self._networks(order.model, order.weights)
         if order.facts.is_cascade:
             return networks
         config = find_config(order.model)
-        parts = dict(unet=networks.unet, classifier=networks.classifier) | order.changes
-        guidance = parts.pop('guidance', config.model.to_dict().get('guidance'))
-        kept = self._with_kept_classifiers(guidance)
-        return init_model(config, self.device, weights=False, guidance=kept, **parts)
+        sources = model_config(config, True, order.changes).get('pretrained_cfgs') or {}
+        # What is guidance's own is loaded again: others may have theirs guided otherwise.
+        own = {
+            name: source['ckpt_path']
+            for name, source in sources.items()
+            if name.startswith('guidance.')
+        }
+        parts = dict(unet=networks.unet, classifier=networks.classifier, codec=networks.codec)
+        return init_model(config, self.device, weights=own, **{**parts, **order.changes})
 
-    def classifier_for(self, order: Order) -> Any | None:
-        """The noise-aware classifier of the order's model, whether or not it guides."""
-        return getattr(self._networks_of(order), 'classifier', None)
+    def judge_for(self, order: Order) -> Any | None:
+        """What tells the classes of its images apart and never guided, if there is such."""
+        return None if order.facts.judge is None else self._judge(order.model)
 
-    def judge_for(self, facts: ModelFacts) -> Any | None:
-        """What tells the classes of the model's images apart without noise, where there is such."""
-        if facts.judge is None:
-            return None
-        return self._classifier(dict(facts.judge))
+    def _load(self, model: str, weights: str) -> Any:
+        # Guidance may bring networks of its own, to be loaded only if they are used.
+        changes: dict[str, Any] = {} if facts_of(model).is_cascade else dict(guidance=None)
+        return init_model(model, self.device, weights or True, **changes)
 
-    def _networks_of(self, order: Order) -> Any:
-        """A model with the order's networks, loaded once."""
-        # Guidance may bring a classifier of its own, to be fetched only if it is used.
-        changes: dict[str, Any] = {} if order.facts.is_cascade else dict(guidance=None)
-        return self._models.get(
-            order.model, lambda: init_model(order.model, self.device, **changes)
-        )
-
-    def _with_kept_classifiers(self, guidance: Any) -> Any:
-        """The config of a guidance, with its off-the-shelf classifiers taken from the shelf."""
-        if not isinstance(guidance, dict):
-            return guidance
-        filled = {key: self._with_kept_classifiers(value) for key, value in guidance.items()}
-        if filled.get('type') == 'OffTheShelfGuidance':
-            named = filled['classifier']
-            if isinstance(named, str):
-                named = dict(type='TorchvisionClassifier', name=named)
-            filled['classifier'] = self._classifier(named)
-        return filled
-
-    def _classifier(self, config: dict[str, Any]) -> nn.Module:
-        name = json.dumps(config, sort_keys=True)
-        return self._classifiers.get(name, lambda: build_frozen(config).to(self.device))
-
-
-class _Recent(Generic[Kept]):
-    """What was used last."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
-
-    def get(self, name: str, load: Callable[[], Kept]) -> Kept:
-        """What has this name, loaded if need be; what has waited longest makes room for it."""
-        if name not in self._kept:
-            while len(self._kept) >= self.capacity:
-                self._kept.popitem(last=False)
-            self._kept[name] = load()
-        self._kept.move_to_end(name)
-        return self._kept[name]
+    def _load_judge(self, model: str) -> Any:
+        return build_frozen(dict(facts_of(model).judge or {})).to(self.device)

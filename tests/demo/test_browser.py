@@ -20,6 +20,7 @@ from tests.demo.orders import DIGITS
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 SIZE = dict(width=1280, height=900)
 PATIENCE = 30_000
+TABS = dict(samples='Samples', sweep='Guidance sweep', trajectory='Trajectory', hole='Fill a hole')
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='there is no Chromium on this machine')
 
@@ -55,8 +56,8 @@ def visit(browser, address):
     """Opens the page as another visitor each time."""
     contexts = []
 
-    def open_page():
-        context = browser.new_context(viewport=SIZE, accept_downloads=True)
+    def open_page(size=SIZE):
+        context = browser.new_context(viewport=size, accept_downloads=True)
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
@@ -94,8 +95,20 @@ def fill(page, field, value):
     page.locator(f'#{field} input, #{field} textarea').first.fill(str(value))
 
 
+def paint(page):
+    """Paints over a part of the picture in the middle of the canvas."""
+    canvas = page.locator('#hole-editor canvas').first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    middle = box['x'] + box['width'] / 2, box['y'] + box['height'] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 30, middle[1] + 9, steps=5)
+    page.mouse.up()
+
+
 def gallery_of(page, place, count):
-    items = page.locator(f'#{place}-gallery .gallery-item')
+    items = page.locator(f'#{place}-view figcaption')
     expect(items.first).to_be_visible(timeout=PATIENCE)
     expect(items).to_have_count(count)
     return items
@@ -120,7 +133,10 @@ def test_four_digits_are_what_python_makes(visit, tmp_path, address):
     fill(page, 'seed', 40)
     page.click('#samples-run')
     items = gallery_of(page, 'samples', 4)
-    assert items.nth(1).inner_text().startswith('seed 41 · class 7 · ')
+    assert items.nth(1).inner_text().startswith('seed 41 · class 7 · judge: class ')
+    pictures = page.locator('#samples-view img')
+    assert pictures.nth(1).get_attribute('alt') == items.nth(1).inner_text()
+    assert all(pictures.evaluate_all('images => images.map(each => each.naturalWidth == 16)'))
     page.screenshot(path=tmp_path / 'result.png')
     assert (tmp_path / 'result.png').stat().st_size > 10_000
 
@@ -134,17 +150,47 @@ def test_four_digits_are_what_python_makes(visit, tmp_path, address):
 
 @pytest.mark.slow
 class TestWholePage:
+    @pytest.mark.parametrize('width', [390, 1280])
+    def test_nothing_is_wider_than_the_screen_and_the_button_is_at_hand(
+        self, visit, tmp_path, width
+    ):
+        page = visit(dict(width=width, height=844))
+        fill(page, 'steps', 3)
+        for place, name in TABS.items():
+            page.get_by_role('tab', name=name).click()
+            if place == 'hole':
+                page.click('#hole-example')
+                expect(page.locator('#hole-view')).to_contain_text('Paint over', timeout=PATIENCE)
+                paint(page)
+            button = page.locator(f'#{place}-run')
+            if width == 390:
+                assert button.evaluate('each => each.getBoundingClientRect().bottom') <= 844
+            button.click()
+            page.wait_for_selector(f'#{place}-view figcaption')
+            page.get_by_text('Copy as Python or as a command').locator('visible=true').click()
+            page.screenshot(path=tmp_path / f'{place}.png', full_page=True)
+            assert page.evaluate('document.documentElement.scrollWidth') <= width, place
+            unnamed = page.locator(f'#{place}-view img:not([alt]), #{place}-view img[alt=""]')
+            assert unnamed.count() == 0
+        assert page.errors == []
+
+    def test_classes_cost_two_tab_stops_and_the_focus_is_seen(self, visit):
+        page = visit()
+        page.locator('#classes input').focus()
+        stops = []
+        while 'per-class' not in stops:
+            page.keyboard.press('Tab')
+            stops.append(page.evaluate("document.activeElement.closest('[id]').id"))
+            assert len(stops) <= 2
+        outline = page.evaluate('getComputedStyle(document.activeElement).outlineStyle')
+        assert outline == 'solid'
+
     def test_a_hole_that_is_painted_is_filled(self, visit):
         page = visit()
         page.get_by_role('tab', name='Fill a hole').click()
         page.click('#hole-example')
-        box = page.locator('#hole-editor canvas').first.bounding_box()
         expect(page.locator('#hole-view')).to_contain_text('Paint over', timeout=PATIENCE)
-        middle = box['x'] + box['width'] / 2, box['y'] + box['height'] / 2
-        page.mouse.move(*middle)
-        page.mouse.down()
-        page.mouse.move(middle[0] + 30, middle[1] + 9, steps=5)
-        page.mouse.up()
+        paint(page)
         choose(page, 'hole-method', 'ddnm')
         fill(page, 'hole-draws', 2)
         page.click('#hole-run')
@@ -211,9 +257,10 @@ class TestWholePage:
 
     def test_a_trajectory_ends_in_the_image(self, visit, tmp_path):
         page = visit()
+        choose_classes(page, '4', '5')
         page.get_by_role('tab', name='Trajectory').click()
         page.click('#trajectory-run')
-        items = gallery_of(page, 'trajectory', 9)
+        items = gallery_of(page, 'trajectory', 2 * 7)
         assert items.last.inner_text() == 't = 0'
         with page.expect_download() as download:
             page.click('#trajectory-zip')
@@ -237,7 +284,7 @@ class TestWholePage:
     def test_methods_follow_the_scheduler(self, visit):
         page = visit()
         choose(page, 'scheduler', 'ddpm')
-        choose(page, 'method', 'Pixels as parameters')
+        choose(page, 'method', 'Pixel as param')
         fill(page, 'steps', 5)
         page.click('#samples-run')
         gallery_of(page, 'samples', 10)

@@ -8,20 +8,20 @@ pytest.importorskip('gradio', reason='the demo needs gradio')
 
 import gradio as gr
 
-from mmagic_adm.demo.hole import HolePane
+from mmagic_adm.demo.hole import HoleTab
 from mmagic_adm.demo.results import Outputs
 from mmagic_adm.demo.runs import Runs
 from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.files.npz import read_images
 from mmagic_adm.files.pictures import read_picture
-from tests.demo.orders import DIGITS, fields
+from tests.demo.orders import DIGITS, captions_in, fields
 from tests.demo.test_reproduction import run_command, run_python
 
 
 @pytest.fixture(scope='module')
-def pane():
-    with gr.Blocks():
-        return HolePane('hole')
+def tab():
+    with gr.Blocks(), gr.Tabs():
+        return HoleTab(gr.Dropdown([DIGITS], value=DIGITS))
 
 
 @pytest.fixture
@@ -47,43 +47,43 @@ def painted(tmp_path):
     return send
 
 
-def last(runs, pane, painted, *numbers, draws=2, method='ddnm', **changes):
-    runs.visitors.begin('ann', pane.place)
-    shown = [*numbers, *[None] * (len(pane.numbers) - len(numbers))]
+def last(runs, tab, painted, *numbers, draws=2, method='ddnm', **changes):
+    runs.visitors.begin('ann', tab.place)
+    shown = [*numbers, *[None] * (len(tab.own) - 3 - len(numbers))]
     asked = painted, draws, method, *shown, *fields(classes=[7, 3], **changes)
-    return list(runs.hole(pane, 'ann', *asked))[-1]
+    return list(runs.results(tab, 'ann', *asked))[-1]
 
 
 @pytest.mark.parametrize(('method', 'numbers'), [('ddnm', []), ('dps', [1.5])])
 def test_what_is_seen_stays_and_what_is_copied_makes_the_same(
-    runs, pane, painted, tmp_path, monkeypatch, method, numbers
+    runs, tab, painted, tmp_path, monkeypatch, method, numbers
 ):
     copied = tmp_path / 'copied'
     monkeypatch.setattr('mmagic_adm.demo.runs._copy_folder', lambda _: str(copied))
     sent, scan = painted()
-    shown = last(runs, pane, sent, *numbers, method=method)
-    captions = [caption for _, caption in shown[pane.gallery]['value']]
+    shown = last(runs, tab, sent, *numbers, method=method)
+    captions = captions_in(shown[tab.view])
     assert captions[0] == 'what is known'
     assert [text.rsplit(' · ', 1)[0] for text in captions[1:]] == [
         'seed 5 · class 7',
         'seed 6 · class 7',
     ]
-    made, labels = read_images(shown[pane.npz])
+    made, labels = read_images(shown[tab.npz])
     assert labels.tolist() == [7, 7]
     assert (made[0, 8:] != made[1, 8:]).any()
     (folder,) = (tmp_path / 'runs').glob('*_*')
     assert np.array_equal(np.asarray(read_picture(folder / 'picture.png'))[..., 0], scan)
     if method == 'ddnm':
         assert abs(made[:, :8, :, 0].astype(int) - scan[:8]).max() <= 1
-    assert np.array_equal(run_python(shown[pane.python])['samples'].pixels, made)
-    assert np.array_equal(run_command(shown[pane.command], copied)[0], made)
+    assert np.array_equal(run_python(shown[tab.python])['samples'].pixels, made)
+    assert np.array_equal(run_command(shown[tab.command], copied)[0], made)
 
 
-def test_a_picture_is_drawn_to_paint_on(runs, pane):
-    runs.visitors.begin('ann', pane.place)
-    inputs = [None] * len(pane.fields)
-    shown = list(runs.picture(pane, 'ann', *inputs, *fields()))[-1]
-    assert shown[pane.editor].size == (256, 256)
+def test_a_picture_is_drawn_to_paint_on(runs, tab):
+    runs.visitors.begin('ann', tab.place)
+    inputs = [None] * len(tab.own)
+    shown = list(runs.picture(tab, 'ann', *inputs, *fields()))[-1]
+    assert shown[tab.editor].width >= 256
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_a_picture_is_drawn_to_paint_on(runs, pane):
         (slice(99), dict(method='magic'), 'there is no such method'),
     ],
 )
-def test_nonsense_is_a_line_on_the_page(runs, pane, painted, paint, changes, message):
-    shown = last(runs, pane, paint and painted(paint)[0], **changes)
-    assert 'error' in shown[pane.view]
-    assert message in shown[pane.view].lower()
+def test_nonsense_is_a_line_on_the_page(runs, tab, painted, paint, changes, message):
+    shown = last(runs, tab, paint and painted(paint)[0], **changes)
+    assert 'error' in shown[tab.view]
+    assert message in shown[tab.view].lower()
 
 
-def test_a_number_of_a_method_out_of_its_range_is_a_line_on_the_page(runs, pane, painted):
-    shown = last(runs, pane, painted()[0], 99, method='mmps')
-    assert 'iterations is a whole number from 1 to 50' in shown[pane.view].lower()
+def test_a_number_of_a_method_out_of_its_range_is_a_line_on_the_page(runs, tab, painted):
+    shown = last(runs, tab, painted()[0], 99, method='mmps')
+    assert 'iterations is a whole number from 1 to 50' in shown[tab.view].lower()

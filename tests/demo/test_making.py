@@ -9,9 +9,9 @@ pytest.importorskip('gradio', reason='the demo needs gradio')
 
 from mmagic_adm.apis import init_model, sample
 from mmagic_adm.demo.background import Report, StoppedError
-from mmagic_adm.demo.making import by_class, make, whole_scales
+from mmagic_adm.demo.making import make
 from mmagic_adm.demo.shelf import Shelf
-from mmagic_adm.files.pictures import as_array, as_pictures
+from mmagic_adm.files.pictures import as_array, as_uint8
 from tests.demo.orders import DIGITS, order
 from tests.tiny import build_latent_model
 
@@ -21,8 +21,8 @@ def shelf():
     return Shelf('cpu')
 
 
-def pixels(samples):
-    return as_array([each.picture for each in samples])
+def pixels(made):
+    return as_array([picture for samples in made.rounds for picture in samples.images])
 
 
 class Listener:
@@ -42,10 +42,10 @@ def test_samples_are_those_of_the_api(shelf):
     expected = sample(
         init_model(DIGITS, 'cpu'), labels=[3, 7], num_samples=10, seed=5, steps=3, scale=2
     )
-    assert np.array_equal(pixels(made.samples), as_array(as_pictures(expected['samples'])))
-    assert [each.label for each in made.samples] == [3, 7] * 5
-    assert [each.seed for each in made.samples] == expected['seeds']
-    assert made.is_whole
+    assert np.array_equal(pixels(made), expected.pixels)
+    assert made.rounds[0].labels.tolist() == [3, 7] * 5
+    assert made.rounds[0].seeds == expected.seeds
+    assert made.count == made.total == 10
 
 
 def test_it_tells_of_every_step_and_shows_what_is_predicted(shelf):
@@ -64,15 +64,14 @@ def test_it_tells_of_every_step_and_shows_what_is_predicted(shelf):
 
 def test_latents_are_decoded_for_a_look_now_and_then(shelf, monkeypatch):
     monkeypatch.setattr(shelf, 'model_for', lambda order: build_latent_model())
-    for nobody in ('classifier_for', 'judge_for'):
-        monkeypatch.setattr(shelf, nobody, lambda *_: None)
+    monkeypatch.setattr(shelf, 'judge_for', lambda order: None)
     listener = Listener()
     made = make(shelf, order(method='none', steps=12), listener)
     looks = [each.predicted for each in listener.heard if each.total]
     assert len(looks) == 12
     assert {look.shape for look in looks} == {(2, 3, 16, 16)}
     assert len(set(map(id, looks))) == 2
-    assert pixels(made.samples).shape == (2, 16, 16, 3)
+    assert pixels(made).shape == (2, 16, 16, 3)
 
 
 def test_a_stop_comes_before_the_next_network_call(shelf, monkeypatch):
@@ -88,49 +87,48 @@ def test_a_stop_comes_before_the_next_network_call(shelf, monkeypatch):
     assert len(calls) == 2
 
 
-def test_samples_that_were_done_before_a_stop_are_kept(shelf):
-    whole = make(shelf, order(per_class=5), Listener())
-    part = make(shelf, order(per_class=5), Listener(stop_at=7))
-    assert not part.is_whole
-    assert np.array_equal(pixels(part.samples), pixels(whole.samples)[:8])
-
-
-def test_a_stop_leaves_the_device_to_the_next(shelf):
+def test_samples_that_were_done_before_a_stop_are_kept_and_the_device_is_free(shelf):
     with pytest.raises(StoppedError):
         make(shelf, order(), Listener(stop_at=4))
-    assert make(shelf, order(), Listener()).is_whole
+    whole = make(shelf, order(per_class=5), Listener())
+    part = make(shelf, order(per_class=5), Listener(stop_at=7))
+    assert (part.count, part.total) == (8, 10)
+    assert np.array_equal(pixels(part), pixels(whole)[:8])
 
 
 def test_a_sweep_differs_in_the_scale_alone(shelf):
-    made = make(shelf, order(), Listener(), scales=[0, 4])
-    assert [(each.scale, each.label) for each in made.samples] == [(0, 3), (0, 7), (4, 3), (4, 7)]
+    made = make(shelf, order(scales=(0, 4)), Listener())
+    assert [samples.labels.tolist() for samples in made.rounds] == [[3, 7], [3, 7]]
     strong = make(shelf, order(scale=4), Listener())
-    assert np.array_equal(pixels(made.samples[2:]), pixels(strong.samples))
-    assert [(each.scale, each.label) for each in by_class(made.samples, 2)] == [
-        (0, 3),
-        (4, 3),
-        (0, 7),
-        (4, 7),
-    ]
+    assert np.array_equal(pixels(made)[2:], pixels(strong))
 
 
 def test_a_sweep_that_was_stopped_has_whole_scales_alone(shelf):
-    made = make(shelf, order(per_class=5), Listener(stop_at=11), scales=[0, 1])
-    assert len(made.samples) == 10
-    part = make(shelf, order(per_class=5), Listener(stop_at=7), scales=[0, 1])
-    assert len(part.samples) == 8
-    assert whole_scales(part, 10) == []
+    swept = order(per_class=5, scales=(0, 1))
+    made = make(shelf, swept, Listener(stop_at=11))
+    assert (made.count, made.order.scales) == (10, (0,))
+    with pytest.raises(StoppedError):
+        make(shelf, swept, Listener(stop_at=7))
 
 
-def test_a_trajectory_has_the_steps_asked_for(shelf):
-    made = make(shelf, order(classes=[3], steps=5), Listener(), every=2)
-    assert made.trajectory['x_t'].shape == (3, 1, 1, 16, 16)
+def test_trajectories_have_the_steps_asked_for_of_all(shelf):
+    made = make(shelf, order(per_class=5, steps=5, every=2), Listener())
+    assert made.rounds[0].trajectory['x_t'].shape == (3, 10, 1, 16, 16)
 
 
-def test_a_classifier_says_how_sure_it_is(shelf):
-    made = make(shelf, order(steps=10), Listener())
-    assert all(0.5 < each.confidence <= 1 for each in made.samples)
-    judged = make(
-        shelf, order(model='adm_ddim25_digits-16x16', method='none', steps=10), Listener()
-    )
-    assert all(0.5 < each.confidence <= 1 for each in judged.samples)
+@pytest.mark.parametrize('method', ['classifier', 'none'])
+def test_a_judge_says_what_it_sees_and_the_classifier_that_guided_does_not(shelf, method):
+    asked = order(steps=10, method=method)
+    judge = shelf.judge_for(asked)
+    assert judge is not shelf.model_for(asked).classifier
+    made = make(shelf, asked, Listener())
+    logits = judge(as_uint8(made.rounds[0].tensor).expand(-1, 3, -1, -1))['logits']
+    sure, seen = logits.softmax(1).max(1)
+    assert made.verdicts[0] == [
+        f'judge: class {label} {chance:.0%}' for label, chance in zip(seen, sure, strict=True)
+    ]
+
+
+def test_without_a_judge_nothing_is_said(shelf, monkeypatch):
+    monkeypatch.setattr(shelf, 'judge_for', lambda order: None)
+    assert make(shelf, order(), Listener()).verdicts == [['', '']]

@@ -19,11 +19,11 @@ from tests.demo.orders import order
 
 @pytest.fixture(scope='module')
 def made():
-    return make(Shelf('cpu'), order(), lambda *_, **__: None, every=2)
+    return make(Shelf('cpu'), order(every=2), lambda *_, **__: None)
 
 
 def test_downloads_hold_the_true_pixels(made, tmp_path):
-    files = write_results(Outputs(tmp_path), order(), made, made.samples)
+    files = write_results(Outputs(tmp_path), made)
     with np.load(files.npz) as samples:
         images, labels = samples['arr_0'], samples['arr_1']
     assert (images.shape, images.dtype, labels.tolist()) == ((2, 16, 16, 1), np.uint8, [3, 7])
@@ -33,6 +33,8 @@ def test_downloads_hold_the_true_pixels(made, tmp_path):
             '000000_trajectory.gif',
             '000000_trajectory.png',
             '000001.png',
+            '000001_trajectory.gif',
+            '000001_trajectory.png',
         ]
         with archive.open('000001.png') as file, Image.open(file) as picture:
             assert picture.info['seed'] == '6'
@@ -40,16 +42,14 @@ def test_downloads_hold_the_true_pixels(made, tmp_path):
 
 
 def test_each_run_has_a_folder_of_its_own(made, tmp_path):
-    folders = {
-        write_results(Outputs(tmp_path), order(), made, made.samples).folder for _ in range(3)
-    }
+    folders = {write_results(Outputs(tmp_path), made).folder for _ in range(3)}
     assert len(folders) == 3
     assert {folder.parent for folder in folders} == {tmp_path}
 
 
 def test_of_too_many_runs_the_oldest_make_room(made, tmp_path):
     outputs = Outputs(tmp_path)
-    folders = [write_results(outputs, order(), made, made.samples).folder for _ in range(4)]
+    folders = [write_results(outputs, made).folder for _ in range(4)]
     sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in folders]
     for age, folder in enumerate(reversed(folders)):
         os.utime(folder, (0, time.time() - 60 * age))

@@ -71,9 +71,8 @@ class Visitor:
             )
             for button in ('run', 'stop')
         )
-        self.work = next(
-            each['id'] for each in config['dependencies'] if each['trigger_after'] == self.begin
-        )
+        work = next(each for each in config['dependencies'] if each['trigger_after'] == self.begin)
+        self.work, self.count = work['id'], len(work['inputs'])
 
     def press(self, button, *data):
         body = dict(fn_index=button, session_hash=self.name, data=data)
@@ -82,6 +81,7 @@ class Visitor:
 
     def join(self, *first, **changes):
         data = [*first, *fields(**changes)]
+        data += [None] * (self.count - len(data))  # numbers that the method has not
         body = dict(fn_index=self.work, session_hash=self.name, data=data)
         return self.ask('POST', f'{API}/queue/join', json=body).status_code
 
@@ -209,7 +209,6 @@ ROUTES = [
 ]
 
 
-@pytest.mark.parametrize(('method', 'path'), ROUTES)
 @pytest.mark.parametrize(
     'headers',
     [
@@ -226,11 +225,12 @@ ROUTES = [
         {'host': 'localhost', 'origin': 'null'},
     ],
 )
-def test_pages_of_others_get_nothing_from_it(ask, method, path, headers):
+def test_pages_of_others_get_nothing_from_it(ask, headers):
     headers = {'access-control-request-method': 'POST', **headers}
-    answer = ask(method, path, headers=headers)
-    assert answer.status_code == 403
-    assert not any('access-control' in name for name in answer.headers)
+    for method, path in ROUTES:
+        answer = ask(method, path, headers=headers)
+        assert answer.status_code == 403, path
+        assert not any('access-control' in name for name in answer.headers), path
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_a_request_has_a_length(ask, body):
         (dict(interval=['500', '1000']), 'the interval is a text'),
         (dict(scheduler='x' * 9999), 'the scheduler is a text'),
         (dict(method={}), 'the guidance is a text'),
-        (dict(scale='9' * 9999), 'the guidance scale is a number'),
+        (dict(scale='9' * 9999), 'scale is a number'),
         (dict(seed=10**400), 'the first seed is a whole number'),
         (dict(steps=[[[]]]), 'the number of steps is a whole number'),
         (dict(classes='3'), 'choose at least one class'),
@@ -357,6 +357,12 @@ def test_a_port_that_is_taken_is_named(address):
     port = urlsplit(address).port
     with pytest.raises(OSError, match=f'port {port} is taken'):
         listen('127.0.0.1', port)
+
+
+@pytest.mark.parametrize('more', [dict(host='0.0.0.0'), dict()])
+def test_weights_of_ones_own_are_for_this_machine_alone(tmp_path, more):
+    with pytest.raises(ValueError, match=r'--own-weights .* for this machine alone'):
+        start_server(outputs=tmp_path, allow_hosts=['box'], own_weights=True, **more)
 
 
 def test_an_unknown_model_is_refused_before_anything_is_served(tmp_path):

@@ -6,15 +6,12 @@ from mmengine import Config
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
+from mmagic_adm.apis import init_model
 from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.files.whole import CheckpointError
-from mmagic_adm.guidance import (
-    ClassifierFreeGuidance,
-    ClassifierGuidance,
-    TorchvisionClassifier,
-)
+from mmagic_adm.guidance import ClassifierFreeGuidance, ClassifierGuidance
 from tests.demo.orders import order
-from tests.tiny import model_config
+from tests.tiny import build_latent_model, model_config
 
 
 @pytest.fixture
@@ -32,14 +29,13 @@ def without_weights(tmp_path):
 
 
 def test_weights_are_loaded_once(shelf):
-    first, second = shelf.model_for(order()), shelf.model_for(order(method='classifier-free'))
+    first, second = shelf.model_for(order()), shelf.model_for(order(method='cfg'))
     assert first.unet is second.unet
-    assert shelf.classifier_for(order(method='classifier-free')) is first.classifier
 
 
 def test_guidance_of_one_order_does_not_reach_another(shelf):
     plain = shelf.model_for(order())
-    other = shelf.model_for(order(method='classifier-free'))
+    other = shelf.model_for(order(method='cfg'))
     late = shelf.model_for(order(interval='500-1000'))
     assert isinstance(plain.guidance, ClassifierGuidance)
     assert isinstance(other.guidance, ClassifierFreeGuidance)
@@ -62,17 +58,26 @@ def test_weights_that_are_not_there_are_named_and_do_no_harm(shelf, without_weig
     assert shelf.model_for(order()).unet is not None
 
 
-def test_a_classifier_off_the_shelf_is_loaded_once(shelf):
-    classifier = dict(type='TorchvisionClassifier', name='squeezenet1_1', weights=None)
-    guidance = dict(type='SampleGuidance', source=dict(type='OffTheShelfGuidance'))
-    guidance['source']['classifier'] = classifier
-    first, second = (shelf._with_kept_classifiers(guidance)['source'] for _ in range(2))
-    assert first['classifier'] is second['classifier']
-    assert isinstance(first['classifier'], TorchvisionClassifier)
-    assert guidance['source']['classifier'] is classifier
+def test_networks_that_guidance_brings_come_with_their_weights(shelf):
+    model = 'edm-autog_heun18_emoji-32x32'
+    other = shelf.model_for(order(model=model, method='cfg', interval='500-1000')).guidance.other
+    expected = init_model(model, 'cpu').guidance.other
+    for name, weight in expected.state_dict().items():
+        assert torch.equal(other.state_dict()[name], weight)
+    plain = shelf.model_for(order(model='edm-ots_heun18_emoji-32x32', method='cfg'))
+    assert plain.guidance.other is None
 
 
-def test_the_judge_of_digits_comes_with_the_package(shelf):
-    judge = shelf.judge_for(order().facts)
-    images = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
-    assert judge.extract(images)['logits'].shape == (2, 10)
+def test_latents_are_made_images_by_the_loaded_codec(shelf, monkeypatch):
+    networks = build_latent_model()
+    monkeypatch.setattr(shelf, '_networks', lambda *_: networks)
+    monkeypatch.setattr('mmagic_adm.demo.shelf.init_model', lambda *_, **parts: parts)
+    assert shelf.model_for(order())['codec'] is networks.codec
+
+
+def test_the_judge_of_digits_comes_with_the_package_and_is_loaded_once(shelf):
+    judge = shelf.judge_for(order())
+    images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    assert judge(images)['logits'].shape == (2, 10)
+    assert shelf.judge_for(order(seed=9)) is judge
+    assert shelf.judge_for(order(model='adm-g_ddim25_8xb32_imagenet-64x64')) is None
