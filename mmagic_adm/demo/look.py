@@ -9,7 +9,8 @@ FONT = ('system-ui', '-apple-system', 'Segoe UI', 'Roboto', 'sans-serif')
 MONOSPACE = ('ui-monospace', 'SFMono-Regular', 'Menlo', 'Consolas', 'monospace')
 
 CSS = """
-.gradio-container { max-width: 1500px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1500px !important;
+  margin: 0 auto !important; }
 .adm-title h1 { font-size: 1.35rem; margin: 0; }
 .adm-title p { margin: 0; color: var(--body-text-color-subdued); }
 .adm-hint { font-size: .8rem; line-height: 1.35; color: var(--body-text-color-subdued); }
@@ -32,10 +33,11 @@ CSS = """
 .adm-pictures h3 { grid-column: 1 / -1; position: sticky; left: 0; margin: .5rem 0 0;
   font-size: .85rem; font-weight: 500; }
 .adm-pictures figure { margin: 0; min-width: 0; }
+.adm-pictures a { display: block; }
 .adm-pictures img, .adm-pictures > span { display: block; width: 100%; aspect-ratio: 1;
-  border-radius: 6px; margin-bottom: 3px; image-rendering: pixelated; }
+  border-radius: 6px; margin: 0 0 3px !important; image-rendering: pixelated; }
 .adm-pictures > span { background: var(--border-color-primary); opacity: .4; }
-.adm-pictures figcaption { font-size: .75rem; line-height: 1.25; text-align: center;
+.adm-pictures figcaption { margin: 0 !important; font-size: .75rem; line-height: 1.25; text-align: center;
   text-wrap: balance; overflow-wrap: anywhere; color: var(--body-text-color-subdued); }
 
 .gradio-container :focus-visible { outline: 2px solid var(--color-accent) !important;
@@ -46,6 +48,7 @@ CSS = """
 @media (max-width: 800px) {
   .gradio-container { padding-bottom: 4.5rem !important; }
   .gradio-container .main { padding: .75rem !important; }
+  .gradio-container [role=tab] { padding: 0 .4rem; }
   .adm-run { position: fixed; z-index: 20; inset: auto 0 0 0; padding: .6rem; flex-wrap: nowrap;
     background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }
 }

@@ -150,7 +150,7 @@ class Tab:
 class SweepTab(Tab):
     """The same samples at several scales of guidance."""
 
-    place, title, action = 'sweep', 'Guidance sweep', 'Sweep'
+    place, title, action = 'sweep', 'Sweep', 'Sweep'
     hint = 'A row for each class, from weak to strong.'
 
     def lay_out(self) -> list[Any]:

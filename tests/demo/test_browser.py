@@ -20,7 +20,7 @@ from tests.demo.orders import DIGITS
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 SIZE = dict(width=1280, height=900)
 PATIENCE = 30_000
-TABS = dict(samples='Samples', sweep='Guidance sweep', trajectory='Trajectory', hole='Fill a hole')
+TABS = dict(samples='Samples', sweep='Sweep', trajectory='Trajectory', hole='Fill a hole')
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='there is no Chromium on this machine')
 
@@ -245,7 +245,7 @@ class TestWholePage:
     def test_a_sweep_shows_a_row_of_scales(self, visit, tmp_path):
         page = visit()
         choose_classes(page, '5')
-        page.get_by_role('tab', name='Guidance sweep').click()
+        page.get_by_role('tab', name='Sweep', exact=True).click()
         fill(page, 'sweep-scales', '0, 2, 8')
         page.click('#sweep-run')
         items = gallery_of(page, 'sweep', 3)
