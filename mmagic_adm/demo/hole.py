@@ -131,7 +131,7 @@ def read_hole(
 class HoleTab(Tab):
     """A canvas, and below it the method that fills its hole."""
 
-    place, title, action = 'hole', 'Fill a hole', 'Fill'
+    place, title, action = 'hole', 'Fill', 'Fill'
     hint = 'Paint over a part of the picture. It is filled as the first class.'
 
     def lay_out(self) -> list[Any]:

@@ -107,7 +107,7 @@ def _grid(inner: str, columns: int | None = None) -> str:
 
 def _figure(sources: Sequence[str], text: str, with_caption: bool = True) -> str:
     said = html.escape(text, quote=True)
-    images = ''.join(f'<img src="{source}" alt="{said}" loading="lazy">' for source in sources)
+    images = ''.join(f'<img src="{source}" alt="{said}">' for source in sources)
     if sources[0].startswith(FILES):
         images = f'<a href="{sources[0]}" target="_blank">{images}</a>'
     caption = f'<figcaption>{said}</figcaption>' if with_caption else ''

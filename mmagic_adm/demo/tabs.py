@@ -224,7 +224,7 @@ class TrajectoryTab(Tab):
         for i, caption in enumerate(captions):
             x_t, x_0 = (as_pictures(way[name][:, i].clamp(-1, 1)) for name in ('x_t', 'pred_x0'))
             frames: Pictures = [
-                ([data_uri(noisy), data_uri(predicted)], f't = {t:g}')
+                ([data_uri(noisy), data_uri(predicted)], f't = {t:.4g}')
                 for noisy, predicted, t in zip(x_t, x_0, way['timesteps'], strict=True)
             ]
             rows.append((caption, frames))

@@ -20,7 +20,7 @@ from tests.demo.orders import DIGITS
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 SIZE = dict(width=1280, height=900)
 PATIENCE = 30_000
-TABS = dict(samples='Samples', sweep='Sweep', trajectory='Trajectory', hole='Fill a hole')
+TABS = dict(samples='Samples', sweep='Sweep', trajectory='Trajectory', hole='Fill')
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='there is no Chromium on this machine')
 
@@ -157,7 +157,7 @@ class TestWholePage:
         page = visit(dict(width=width, height=844))
         fill(page, 'steps', 3)
         for place, name in TABS.items():
-            page.get_by_role('tab', name=name).click()
+            page.get_by_role('tab', name=name, exact=True).click()
             if place == 'hole':
                 page.click('#hole-example')
                 expect(page.locator('#hole-view')).to_contain_text('Paint over', timeout=PATIENCE)
@@ -187,7 +187,7 @@ class TestWholePage:
 
     def test_a_hole_that_is_painted_is_filled(self, visit):
         page = visit()
-        page.get_by_role('tab', name='Fill a hole').click()
+        page.get_by_role('tab', name='Fill', exact=True).click()
         page.click('#hole-example')
         expect(page.locator('#hole-view')).to_contain_text('Paint over', timeout=PATIENCE)
         paint(page)
