@@ -101,7 +101,7 @@ def facts_of(name: str) -> ModelFacts:
     if not _samples_from_nothing(config):
         raise ValueError(f'{name} does not sample from nothing: choose another model')
     model = config.model.to_dict()
-    download = model_summary(name).download if name in list_models() else None
+    download = model_summary(name).download if name in _packaged() else None
     if issubclass(MODELS.get(model['type']), CascadedDiffusionModel):
         size = _network(_config(model['upsamplers'][-1]).model)['image_size']
         group = BUNDLED if download == 0 else ENLARGED
@@ -137,8 +137,13 @@ def facts_of(name: str) -> ModelFacts:
 _config = functools.lru_cache(maxsize=256)(find_config)
 
 
+@functools.cache
+def _packaged() -> frozenset[str]:
+    return frozenset(list_models())
+
+
 def _group(name: str, download: int | None, image_size: int) -> str:
-    if name not in list_models():
+    if name not in _packaged():
         return GIVEN
     family = name.partition('_')[0].partition('-')[0]
     trained_on = 'LSUN' if 'lsun' in name else f'ImageNet {image_size}×{image_size}'

@@ -29,7 +29,7 @@ CSS = """
   transition: width .15s linear; }
 .adm-pictures { display: grid; gap: 8px; margin-top: .75rem; overflow-x: auto;
   grid-template-columns: repeat(auto-fill, minmax(min(9rem, 40%), 1fr)); }
-.adm-pictures.in-rows { grid-template-columns: repeat(var(--columns), minmax(4.5rem, 11rem)); }
+.adm-pictures.in-rows { grid-template-columns: repeat(var(--columns), minmax(4.5rem, 9rem)); }
 .adm-pictures h3 { grid-column: 1 / -1; position: sticky; left: 0; margin: .5rem 0 0;
   font-size: .85rem; font-weight: 500; }
 .adm-pictures figure { margin: 0; min-width: 0; }

@@ -162,6 +162,7 @@ class TestWholePage:
                 page.click('#hole-example')
                 expect(page.locator('#hole-view')).to_contain_text('Paint over', timeout=PATIENCE)
                 paint(page)
+                choose(page, 'hole-method', 'ddnm')
             button = page.locator(f'#{place}-run')
             if width == 390:
                 assert button.evaluate('each => each.getBoundingClientRect().bottom') <= 844

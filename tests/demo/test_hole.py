@@ -54,7 +54,10 @@ def last(runs, tab, painted, *numbers, draws=2, method='ddnm', **changes):
     return list(runs.results(tab, 'ann', *asked))[-1]
 
 
-@pytest.mark.parametrize(('method', 'numbers'), [('ddnm', []), ('dps', [1.5])])
+@pytest.mark.parametrize(
+    ('method', 'numbers'),
+    [('ddnm', []), pytest.param('dps', [1.5], marks=pytest.mark.slow)],
+)
 def test_what_is_seen_stays_and_what_is_copied_makes_the_same(
     runs, tab, painted, tmp_path, monkeypatch, method, numbers
 ):
