@@ -68,7 +68,7 @@ class Runs:
             order = made.order
             self.seconds[order.model] = made.seconds / made.count
             files = write_results(self.outputs, made)
-            hole = order.hole and order.hole.save(files.folder)
+            hole = order.hole.save(files.folder) if order.hole else None
             command = as_command(order, _copy_folder(files.folder), self.device, hole)
             return tab.results(made, files, as_python(order, self.device, hole), command)
 
