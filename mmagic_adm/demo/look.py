@@ -38,7 +38,8 @@ CSS = """
   border-radius: 6px; margin: 0 0 3px !important; image-rendering: pixelated; }
 .adm-pictures > span { background: var(--border-color-primary); opacity: .4; }
 .adm-pictures figcaption { margin: 0 !important; font-size: .75rem; line-height: 1.25;
-  text-align: center; text-wrap: balance; overflow-wrap: anywhere; color: var(--body-text-color-subdued); }
+  text-align: center; text-wrap: balance; overflow-wrap: anywhere;
+  color: var(--body-text-color-subdued); }
 
 .gradio-container :focus-visible { outline: 2px solid var(--color-accent) !important;
   outline-offset: 2px; }
