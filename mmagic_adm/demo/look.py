@@ -41,8 +41,9 @@ CSS = """
   text-align: center; text-wrap: balance; overflow-wrap: anywhere;
   color: var(--body-text-color-subdued); }
 
-.gradio-container :focus-visible { outline: 2px solid var(--color-accent) !important;
-  outline-offset: 2px; }
+/* Three times, as gradio's own rules for fields take the outline away and say so twice. */
+.gradio-container.gradio-container.gradio-container :focus-visible {
+  outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 /* One tab stop for all classes: they are taken out by backspace, or with the pointer. */
 @media (hover: hover) { #classes .token:not(:hover) .token-remove { visibility: hidden; } }
 /* On a small screen the buttons stay at hand below whatever is read. */
