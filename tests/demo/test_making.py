@@ -12,6 +12,7 @@ from mmagic_adm.demo.background import Report, StoppedError
 from mmagic_adm.demo.making import make
 from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.files.pictures import as_array, as_uint8
+from mmagic_adm.guidance.classifier import build_frozen
 from tests.demo.orders import DIGITS, order
 from tests.tiny import build_latent_model
 
@@ -118,14 +119,13 @@ def test_trajectories_have_the_steps_asked_for_of_all(shelf):
 
 @pytest.mark.parametrize('method', ['classifier', 'none'])
 def test_a_judge_says_what_it_sees_and_the_classifier_that_guided_does_not(shelf, method):
-    asked = order(steps=10, method=method)
-    judge = shelf.judge_for(asked)
-    assert judge is not shelf.model_for(asked).classifier
+    asked = order(per_class=2, method=method)
+    assert asked.facts.judge['weights'] == 'bundled://digits-16x16_judge.safetensors'
+    judge = build_frozen(dict(asked.facts.judge))
     made = make(shelf, asked, Listener())
-    logits = judge(as_uint8(made.rounds[0].tensor).expand(-1, 3, -1, -1))['logits']
-    sure, seen = logits.softmax(1).max(1)
-    assert made.verdicts[0] == [
-        f'judge: class {label} {chance:.0%}' for label, chance in zip(seen, sure, strict=True)
+    seen = judge(as_uint8(made.rounds[0].tensor).expand(-1, 3, -1, -1))['logits'].softmax(1).max(1)
+    assert made.verdicts == [
+        [f'judge: class {label} {sure:.0%}' for sure, label in zip(*seen, strict=True)]
     ]
 
 
