@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def whole(value: Any, what: str, least: float = 1) -> int:
@@ -29,3 +29,23 @@ def finite(value: Any, what: str, least: float = -math.inf) -> float:
     if not is_number or not math.isfinite(value) or value < least:
         raise ValueError(f'{what}, not {value!r}')
     return value
+
+
+class Argument(NamedTuple):
+    """A number that a class takes, with its range, as a page or a command line shows it."""
+
+    name: str
+    default: float
+    low: float
+    high: float
+    says: str
+
+
+def check_ranges(owner: Any, **values: Any) -> None:
+    """Refuses an argument outside the range that a class gives for it."""
+    ranges = {argument.name: argument for argument in owner.arguments}
+    for name, value in values.items():
+        _, _, low, high, _ = ranges[name]
+        if not low <= value <= high:
+            kind = type(owner).__name__
+            raise ValueError(f'{name} of {kind} is from {low:g} to {high:g}, not {value:g}')

@@ -30,7 +30,7 @@ ORDER = (
     'engine',
     'apis',
     'compat',
-    'apis/demo',
+    'demo',
     'commands',
     '__main__',
 )
@@ -94,6 +94,6 @@ def test_an_import_from_below_is_found(tmp_path):
         '    from mmagic_adm.engine import runners\n'
         'from mmagic_adm.registry import MODELS\n'
         'def open_page():\n'
-        '    from mmagic_adm.apis import demo\n'
+        '    from mmagic_adm import demo\n'
     )
-    assert wrong_imports(tmp_path) == ['files/page imports apis/demo']
+    assert wrong_imports(tmp_path) == ['files/page imports demo']

@@ -13,13 +13,14 @@ def launch_demo(**options: Any) -> None:
     """Serves a page to sample on, until ctrl-C.
 
     Args:
-        **options: See :func:`mmagic_adm.apis.demo.start_server`: ``model``, ``host``, ``port``,
-            ``device``, ``outputs``, ``keep_days``, ``keep_gigabytes``, ``allow_hosts``.
+        **options: See :func:`mmagic_adm.demo.start_server`: ``model``, ``host``, ``port``,
+            ``device``, ``outputs``, ``keep_days``, ``keep_gigabytes``, ``allow_hosts``,
+            ``own_weights``.
 
     Raises:
         ImportError: gradio is not installed.
     """
-    demo = require('mmagic_adm.apis.demo', 'the demo in the browser', 'mmagic-adm[demo]')
+    demo = require('mmagic_adm.demo', 'the demo in the browser', 'mmagic-adm[demo]')
     server = demo.start_server(**options)
     print_log(f'The demo is at {server.address}; ctrl-C ends it.')
     server.wait()

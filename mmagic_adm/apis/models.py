@@ -11,6 +11,7 @@ import torch
 from mmengine import Config
 
 from mmagic_adm.checkpoints.zoo import source_of
+from mmagic_adm.guidance.source import guidance_config
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.configs import find_config
 from mmagic_adm.models.saved import load_all
@@ -113,11 +114,17 @@ def _sources(
     if isinstance(weights, Mapping):
         return {name: dict(ckpt_path=source_of(source)) for name, source in weights.items()}
     networks = [name for name in ('unet', 'classifier') if model.get(name)]
-    if weights is not True:
-        return {name: dict(ckpt_path=source_of(weights), prefix=name) for name in networks}
     named = config.get('weights', {})
-    if model.get('guidance'):
-        networks += [name for name in named if name.startswith('guidance.')]
+    # Those of another kind of guidance would have no place in it.
+    own = _kind_of(config.model.get('guidance'))
+    if own is not None and own == _kind_of(model.get('guidance')):
+        guiding = [name for name in named if name.startswith('guidance.')]
+    else:
+        guiding = []
+    if weights is not True:
+        given = {name: dict(ckpt_path=source_of(weights), prefix=name) for name in networks}
+        return given | {name: dict(ckpt_path=source_of(named[name])) for name in guiding}
+    networks += guiding
     missing = [name for name in networks if name not in named]
     if missing:
         raise ValueError(
@@ -141,12 +148,23 @@ def changed_config(
         ValueError: An option would change nothing that is read, or something that has no parts.
     """
     config = find_config(model)
+    own = _kind_of(config.model.get('guidance')) if 'model' in config else None
     name = 'this config' if isinstance(model, Config) else str(model)
     for key in options or {}:
         _check_place(config, key, name, parts)
     config.merge_from_dict(dict(options or {}))
     _complete_guidance(config.get('model', {}), name)
+    if own != _kind_of(config.get('model', {}).get('guidance')):
+        weights = config.get('weights', {}).items()
+        config.weights = {key: file for key, file in weights if not key.startswith('guidance.')}
     return config
+
+
+def _kind_of(guidance: Any) -> str | None:
+    """The class of guidance that a config asks for, by name."""
+    if isinstance(guidance, str):
+        guidance = guidance_config(guidance)
+    return guidance.get('type') if isinstance(guidance, Mapping) else None
 
 
 def _check_place(config: Config, key: str, name: str, parts: Collection[str]) -> None:

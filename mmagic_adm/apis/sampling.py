@@ -23,10 +23,8 @@ from mmagic_adm.schedulers import Scheduler, Step
 LabelSpec = int | str | Sequence[int | str | None] | Tensor | None
 SchedulerSpec = str | dict | Scheduler | None
 
-SCHEDULERS = {
-    'ddpm': 'DDPMScheduler',
-    'ddim': 'DDIMScheduler',
-    'edm': 'EDMHeunScheduler',
+# Of diffusers.
+SOLVERS = {
     'dpmsolver++': 'DPMSolverMultistepScheduler',
     'unipc': 'UniPCMultistepScheduler',
     'heun': 'HeunDiscreteScheduler',
@@ -236,17 +234,28 @@ def scheduler_config(scheduler: SchedulerSpec) -> dict | Scheduler | None:
 
 def scheduler_named(scheduler: str) -> dict[str, Any]:
     """Config of the scheduler of a short name, or of a class's."""
-    name = SCHEDULERS.get(scheduler.lower(), scheduler)
-    DIFFUSION_SCHEDULERS.import_from_location()
+    name = named_schedulers().get(scheduler.lower(), scheduler)
     if name in DIFFUSION_SCHEDULERS.module_dict:
         return dict(type=name)
     if name.endswith('Scheduler'):
         return dict(type='DiffusersScheduler', type_=name)
     raise ValueError(
-        f'no scheduler is called {scheduler!r}; there are {", ".join(SCHEDULERS)}, every '
+        f'no scheduler is called {scheduler!r}; there are {", ".join(named_schedulers())}, every '
         "registered one by the name of its class, and any of diffusers', such as "
         "'EulerDiscreteScheduler'"
     )
+
+
+def named_schedulers() -> dict[str, str]:
+    """The classes of the schedulers that have a short name, by that; some are of diffusers."""
+    DIFFUSION_SCHEDULERS.import_from_location()
+    own = {
+        # A class that derives from another has a name of its own, or none.
+        vars(kind)['short_name']: kind.__name__
+        for kind in DIFFUSION_SCHEDULERS.module_dict.values()
+        if vars(kind).get('short_name')
+    }
+    return {**own, **SOLVERS}
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -35,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help='name or address that others call this machine by; may be repeated',
     )
+    parser.add_argument(
+        '--own-weights',
+        action='store_true',
+        help='let weights be named on the page by path or URL; for this machine alone',
+    )
     parser.add_argument('--port', type=int, help='default: the first free one from 7860 on')
     parser.add_argument('--device', help='default: a GPU if there is one')
     parser.add_argument(
@@ -59,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> Iterator[str]:
     """Serves; gives the address."""
-    demo = require('mmagic_adm.apis.demo', 'the demo in the browser', 'mmagic-adm[demo]')
+    demo = require('mmagic_adm.demo', 'the demo in the browser', 'mmagic-adm[demo]')
     server = demo.start_server(
         arguments.model,
         arguments.host,
@@ -69,6 +74,7 @@ def main(arguments: argparse.Namespace) -> Iterator[str]:
         arguments.keep_days,
         arguments.keep_gigabytes,
         arguments.allow_host,
+        arguments.own_weights,
     )
     yield server.address
     try:

@@ -8,6 +8,7 @@ from mmagic_adm.guidance.base import (
     Guide,
     Mixture,
     Moment,
+    Need,
     Path,
     StochasticStep,
 )
@@ -38,6 +39,7 @@ __all__ = [
     'Guide',
     'Mixture',
     'Moment',
+    'Need',
     'OffTheShelfGuidance',
     'Path',
     'PerturbedAttentionGuidance',

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from mmagic_adm.arguments import finite
+from mmagic_adm.arguments import Argument, finite
 from mmagic_adm.codecs import PIXELS, Codec
 from mmagic_adm.configs import nearest
 from mmagic_adm.denoisers.base import Denoiser, told_to_all
@@ -58,6 +58,18 @@ class Form(Enum):
     LANDING = 'moves the sample where a step has led'
     MIXTURE = 'mixes image and noise of a step'
 
+
+class Need(Enum):
+    """What guidance asks of the model that it guides."""
+
+    CLASSIFIER = 'a classifier that knows noise'
+    NULL_LABEL = 'a network that was trained with labels left out'
+    MIDDLE = 'a network whose middle attends'
+    IMAGENET = "ImageNet's classes"
+    PARTS = 'parts that a config names'
+
+
+SCALE = Argument('scale', 1.0, 0.0, 10.0, 'how strong it is')
 
 # Any scheduler will do for what acts outside its steps.
 OUTSIDE_STEPS = frozenset({Form.DENOISER, Form.IMAGE})
@@ -183,11 +195,15 @@ class Guidance(nn.Module):
         forms: Where it acts.
         short_name: What it is called for short, as a model's config may call it.
         usual: Arguments that go with that name, where others than the class's own are usual.
+        requires: What it asks of the model.
+        arguments: Its numbers, with their ranges.
     """
 
     forms: frozenset[Form] = frozenset()
     short_name: ClassVar[str] = ''
     usual: ClassVar[Mapping[str, Any]] = {}
+    requires: ClassVar[frozenset[Need]] = frozenset()
+    arguments: ClassVar[tuple[Argument, ...]] = (SCALE,)
 
     def __init__(self, scale: float = 1.0, **pace: Any) -> None:
         super().__init__()

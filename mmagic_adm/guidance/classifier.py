@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmagic_adm.checkpoints.loading import load_network
+from mmagic_adm.guidance.base import SCALE, Need
 from mmagic_adm.guidance.source import GradientSource
 from mmagic_adm.registry import MODELS, SCOPE
 
@@ -76,6 +77,8 @@ class ClassifierGuidance(ClassifierSource):
     """
 
     short_name = 'classifier'
+    requires = frozenset({Need.CLASSIFIER})
+    arguments = (SCALE._replace(high=20.0),)
 
     def score(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         """Log p(y | x_t) of each sample."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmagic_adm.arguments import whole
 from mmagic_adm.denoisers import Denoiser, PreconditionedNetwork
 from mmagic_adm.diffusion import NoiseLevel, Prediction
-from mmagic_adm.guidance.base import Batch, Form, Guidance, Guided
+from mmagic_adm.guidance.base import Batch, Form, Guidance, Guided, Need
 from mmagic_adm.guidance.classifier import build_frozen
 from mmagic_adm.guidance.led_away import LedAway, Rows, at
 from mmagic_adm.registry import MODELS
@@ -39,6 +39,7 @@ class ClassifierFreeGuidance(Guidance):
     """
 
     short_name = 'cfg'
+    requires = frozenset({Need.NULL_LABEL})
     forms = frozenset({Form.DENOISER})
 
     def __init__(
@@ -112,6 +113,7 @@ class Autoguidance(ClassifierFreeGuidance):
     """
 
     short_name = 'autoguidance'
+    requires = frozenset({Need.PARTS})
 
     def __init__(
         self,

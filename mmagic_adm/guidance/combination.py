@@ -20,6 +20,7 @@ from mmagic_adm.guidance.base import (
     Guided,
     Mixture,
     Moment,
+    Need,
     Path,
     Scale,
     StochasticStep,
@@ -45,6 +46,7 @@ class SumGuidance(Guidance):
     """
 
     short_name = 'sum'
+    requires = frozenset({Need.PARTS})
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmagic_adm.guidance.base import Batch, Moment
+from mmagic_adm.guidance.base import Batch, Moment, Need
 from mmagic_adm.guidance.classifier import ClassifierSource
 from mmagic_adm.registry import MODELS
 
@@ -33,6 +33,7 @@ class DiscriminatorGuidance(ClassifierSource):
     """
 
     short_name = 'discriminator'
+    requires = frozenset({Need.PARTS})
 
     def __init__(
         self, discriminator: Any, scale: float = 1.0, weights: str | None = None, **pace: Any

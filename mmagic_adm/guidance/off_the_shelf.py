@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from mmagic_adm.guidance.base import Batch, Moment
+from mmagic_adm.arguments import Argument
+from mmagic_adm.guidance.base import SCALE, Batch, Moment, Need
 from mmagic_adm.guidance.classifier import Classifier, ClassifierSource, in_type_of
 from mmagic_adm.guidance.torchvision_classifiers import Preprocess, TorchvisionClassifier
 from mmagic_adm.registry import MODELS
@@ -48,6 +49,13 @@ class OffTheShelfGuidance(ClassifierSource):
     """
 
     short_name = 'off-the-shelf'
+    requires = frozenset({Need.IMAGENET})
+    arguments = (
+        SCALE,
+        Argument('joint_temperature', 1.0, 0.0, 10.0, "factor on the label's logit"),
+        Argument('margin_temperature_discount', 1.0, 0.0, 2.0, 'that of all logits, as a share'),
+        Argument('gamma_factor', 0.0, 0.0, 2.0, 'extra weight in the middle of the steps'),
+    )
     # As published for ImageNet.
     usual = dict(
         classifier='resnet101',

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmagic_adm.denoisers import Denoiser
 from mmagic_adm.diffusion import NoiseLevel, Prediction
-from mmagic_adm.guidance.base import Batch, Form, Guidance, Guided
+from mmagic_adm.guidance.base import Batch, Form, Guidance, Guided, Need
 from mmagic_adm.guidance.led_away import LedAway, Rows
 from mmagic_adm.networks.attention import attending, attention_blocks
 from mmagic_adm.registry import MODELS
@@ -31,6 +31,7 @@ class PerturbedAttentionGuidance(Guidance):
     """
 
     short_name = 'pag'
+    requires = frozenset({Need.MIDDLE})
     forms = frozenset({Form.DENOISER})
 
     def __init__(

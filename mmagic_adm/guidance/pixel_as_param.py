@@ -10,11 +10,13 @@ from torch import Tensor
 
 from mmagic_adm.denoisers import Denoiser
 from mmagic_adm.guidance.base import (
+    SCALE,
     Batch,
     Form,
     Guidance,
     Guide,
     Guided,
+    Need,
     Path,
     Scale,
     StochasticStep,
@@ -78,6 +80,8 @@ class PixelAsParamGuidance(Guidance):
     """
 
     short_name = 'pixels'
+    requires = frozenset({Need.CLASSIFIER})
+    arguments = (SCALE._replace(high=20.0),)
     usual = dict(variant='clsden_clsdiv')
     forms = frozenset({Form.STEP})
 

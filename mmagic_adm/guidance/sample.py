@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmagic_adm.arguments import finite
 from mmagic_adm.diffusion import NoiseLevel
-from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Moment, Path, Scale
+from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Moment, Need, Path, Scale
 from mmagic_adm.guidance.source import Gradient, source_of
 from mmagic_adm.registry import MODELS
 
@@ -35,6 +35,7 @@ class SampleGuidance(Guidance):
     """
 
     short_name = 'sample'
+    requires = frozenset({Need.PARTS})
     forms = frozenset({Form.SAMPLE})
 
     def __init__(

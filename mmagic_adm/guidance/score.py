@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
+from mmagic_adm.guidance.base import Need
 from mmagic_adm.guidance.classifier import freeze, in_type_of
 from mmagic_adm.guidance.source import GradientSource
 from mmagic_adm.registry import MODELS
@@ -46,6 +47,7 @@ class ScoreGuidance(GradientSource):
     """
 
     short_name = 'score'
+    requires = frozenset({Need.PARTS})
 
     def __init__(
         self,

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 import torchvision.transforms.functional as TF
 from torch import Tensor
 
+from mmagic_adm.arguments import Argument
 from mmagic_adm.denoisers import Denoiser
 from mmagic_adm.diffusion import NoiseLevel, Prediction
-from mmagic_adm.guidance.base import Batch, Form, Guidance, Guided
+from mmagic_adm.guidance.base import SCALE, Batch, Form, Guidance, Guided, Need
 from mmagic_adm.guidance.led_away import LedAway, Rows, at
 from mmagic_adm.networks.attention import attending, attention_blocks
 from mmagic_adm.networks.blocks import merge_heads, split_heads
@@ -41,6 +42,11 @@ class SelfAttentionGuidance(Guidance):
     """
 
     short_name = 'sag'
+    requires = frozenset({Need.MIDDLE})
+    arguments = (
+        SCALE._replace(default=0.5),
+        Argument('blur_sigma', 3.0, 0.1, 50.0, 'width of the blur in pixels'),
+    )
     forms = frozenset({Form.DENOISER})
 
     def __init__(

@@ -1,5 +1,6 @@
 """Images from measurements: operators, and the methods that sample given y = A(x) + noise."""
 
+from mmagic_adm.arguments import Argument
 from mmagic_adm.measurements.ddnm import DDNM, DDNMPlus
 from mmagic_adm.measurements.diffpir import DiffPIR
 from mmagic_adm.measurements.dps import DPS
@@ -15,7 +16,7 @@ from mmagic_adm.measurements.making import (
 )
 from mmagic_adm.measurements.masks import BoxInpainting, Inpainting, RandomInpainting
 from mmagic_adm.measurements.mmps import MMPS
-from mmagic_adm.measurements.operator import Ability, Argument, Measurement, Operator
+from mmagic_adm.measurements.operator import Ability, Measurement, Operator
 from mmagic_adm.measurements.pigdm import PiGDM
 from mmagic_adm.measurements.repaint import RePaint
 from mmagic_adm.measurements.restoration import Restoration

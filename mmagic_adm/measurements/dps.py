@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmagic_adm.arguments import Argument, check_ranges
 from mmagic_adm.diffusion import NoiseLevel
 from mmagic_adm.guidance.base import Batch, Draw, Form
-from mmagic_adm.measurements.operator import Argument, check_ranges
 from mmagic_adm.measurements.restoration import Restoration, Seen
 from mmagic_adm.registry import MODELS
 

@@ -8,14 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mmagic_adm.arguments import Argument, check_ranges
 from mmagic_adm.measurements.operator import (
     LEAST_SINGULAR_VALUE,
     SIGMA_Y,
-    Argument,
     Noise,
     Operator,
     Shape,
-    check_ranges,
 )
 from mmagic_adm.registry import MODELS
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmagic_adm.measurements.operator import Ability, Argument, Operator, Shape, check_ranges
+from mmagic_adm.arguments import Argument, check_ranges
+from mmagic_adm.measurements.operator import Ability, Operator, Shape
 from mmagic_adm.registry import MODELS
 
 # The standard's steps of quality 50 (ITU T.81, annex K.1), for brightness and for colour.

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mmagic_adm.arguments import Argument, check_ranges
 from mmagic_adm.files.pictures import as_pixels, read_picture
-from mmagic_adm.measurements.operator import SIGMA_Y, Argument, Noise, Operator, Shape, check_ranges
+from mmagic_adm.measurements.operator import SIGMA_Y, Noise, Operator, Shape
 from mmagic_adm.registry import MODELS
 
 

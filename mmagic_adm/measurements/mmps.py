@@ -6,8 +6,9 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from mmagic_adm.arguments import Argument, check_ranges
 from mmagic_adm.guidance.base import Batch
-from mmagic_adm.measurements.operator import Ability, Argument, check_ranges
+from mmagic_adm.measurements.operator import Ability
 from mmagic_adm.measurements.restoration import Restoration, Seen
 from mmagic_adm.measurements.solvers import conjugate_gradients, gmres
 from mmagic_adm.registry import MODELS

@@ -6,10 +6,12 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from mmagic_adm.arguments import Argument
 
 Rows = Sequence[int] | Tensor
 Shape = tuple[int, int, int]
@@ -27,27 +29,7 @@ class Ability(Enum):
     SPECTRUM = 'singular values'
 
 
-class Argument(NamedTuple):
-    """An argument with its range, as a page or a command line shows it."""
-
-    name: str
-    default: float
-    low: float
-    high: float
-    says: str
-
-
 SIGMA_Y = Argument('sigma_y', 0.0, 0.0, 2.0, 'standard deviation of the noise in the measurement')
-
-
-def check_ranges(owner: Any, **values: Any) -> None:
-    """Refuses an argument outside the range that a class gives for it."""
-    ranges = {argument.name: argument for argument in owner.arguments}
-    for name, value in values.items():
-        _, _, low, high, _ = ranges[name]
-        if not low <= value <= high:
-            kind = type(owner).__name__
-            raise ValueError(f'{name} of {kind} is from {low:g} to {high:g}, not {value:g}')
 
 
 class Operator(nn.Module):

@@ -10,10 +10,11 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmagic_adm.arguments import Argument
 from mmagic_adm.denoisers import Denoiser, WrappedDenoiser
 from mmagic_adm.diffusion import NoiseLevel, Prediction
 from mmagic_adm.guidance.base import Batch, Form, Guidance, Guide, Path, Scale
-from mmagic_adm.measurements.operator import Ability, Argument, Measurement
+from mmagic_adm.measurements.operator import Ability, Measurement
 
 
 class Seen(NamedTuple):

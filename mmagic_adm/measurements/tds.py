@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from mmagic_adm.arguments import Argument, check_ranges
 from mmagic_adm.guidance.base import Batch, Form, StochasticStep
-from mmagic_adm.measurements.operator import Ability, Argument, check_ranges
+from mmagic_adm.measurements.operator import Ability
 from mmagic_adm.measurements.restoration import Restoration, Seen
 from mmagic_adm.registry import MODELS
 

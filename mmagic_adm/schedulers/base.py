@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -119,6 +119,7 @@ class Scheduler(ABC):
     in :meth:`steps`.
 
     Attributes:
+        short_name: What it is called for short.
         guided_by: The forms of guidance that it takes, besides those that wrap the denoiser.
         full_process: The discrete process in whose timesteps guidance is told of noise.
         clip_sample: Whether predicted images are to be kept within [-1, 1].
@@ -126,6 +127,7 @@ class Scheduler(ABC):
             it, and not the mean of the images that may be in a sample.
     """
 
+    short_name: ClassVar[str] = ''
     guided_by: frozenset[Form] = frozenset({Form.GRADIENT})
     full_process: GaussianDiffusion = GaussianDiffusion('cosine')
     clip_sample: bool = False

@@ -40,6 +40,7 @@ class DDIMScheduler(DiscreteScheduler):
             as the network predicts it and clip the image afterwards, as MMagic does.
     """
 
+    short_name = 'ddim'
     guided_by = frozenset({Form.GRADIENT, Form.LANDING})
 
     def __init__(

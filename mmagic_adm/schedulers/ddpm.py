@@ -23,6 +23,7 @@ class DDPMScheduler(DiscreteScheduler):
     Guidance shifts the mean. The arguments are those of `DiscreteScheduler`.
     """
 
+    short_name = 'ddpm'
     guided_by = frozenset({Form.GRADIENT, Form.STEP, Form.LANDING})
 
     def steps(

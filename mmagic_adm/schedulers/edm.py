@@ -50,6 +50,7 @@ class EDMHeunScheduler(Scheduler):
         full_process: That process.
     """
 
+    short_name = 'edm'
     guided_by = frozenset({Form.GRADIENT, Form.SAMPLE})
 
     def __init__(

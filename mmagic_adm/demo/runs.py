@@ -1,0 +1,123 @@
+"""What happens when somebody presses a button, from their fields to files and pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmagic_adm.apis.sampling import is_out_of_memory
+from mmagic_adm.demo.background import Report, StoppedError, Visitors, follow
+from mmagic_adm.demo.hole import HoleTab
+from mmagic_adm.demo.making import Progress, make
+from mmagic_adm.demo.order import read_order
+from mmagic_adm.demo.reproduction import as_command, as_python
+from mmagic_adm.demo.results import Outputs, write_results
+from mmagic_adm.demo.shelf import Shelf
+from mmagic_adm.demo.tabs import Tab, Updates, first_classes
+from mmagic_adm.diffusion.randomness import MAX_SEED
+
+FORESEEN = (ValueError, ArithmeticError, ImportError, OSError)
+
+
+class Runs:
+    """What the buttons do.
+
+    Args:
+        shelf: Where the models are.
+        outputs: Where each run gets a folder.
+        models: Names of the models that may be asked for.
+        device: The device, if it was said which; the copied code says it again.
+        own_weights: Whether a visitor may name weights, see :func:`~mmagic_adm.demo.start_server`.
+
+    Attributes:
+        visitors: Who has what running.
+        seconds: How long an image took, by the model that made it.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        outputs: Outputs,
+        models: Collection[str],
+        device: str | None = None,
+        own_weights: bool = False,
+    ) -> None:
+        self.shelf, self.outputs, self.models = shelf, outputs, models
+        self.device, self.own_weights = device, own_weights
+        self.visitors = Visitors()
+        self.seconds: dict[str, float] = {}
+
+    def results(self, tab: Tab, visitor: str, *values: Any) -> Iterator[Updates]:
+        """Makes what is asked for, and shows it.
+
+        Args:
+            tab: Where it is asked for.
+            visitor: Who asks.
+            *values: What stands in the tab's own fields, and in those of all.
+        """
+
+        def work(report: Report[Progress]) -> Updates:
+            own, fields = values[: len(tab.own)], values[len(tab.own) :]
+            self._check(fields)
+            made = make(self.shelf, tab.read(own, fields), report)
+            order = made.order
+            self.seconds[order.model] = made.seconds / made.count
+            files = write_results(self.outputs, made)
+            hole = order.hole.save(files.folder) if order.hole else None
+            command = as_command(order, _copy_folder(files.folder), self.device, hole)
+            return tab.results(made, files, as_python(order, self.device, hole), command)
+
+        return self._followed(work, tab, visitor)
+
+    def picture(self, tab: HoleTab, visitor: str, *values: Any) -> Iterator[Updates]:
+        """Makes a picture to paint on, by a seed that no draw is likely to have."""
+
+        def work(report: Report[Progress]) -> Updates:
+            fields = first_classes(values[len(tab.own) :], 1, 1)
+            self._check(fields)
+            order = dataclasses.replace(read_order(*fields), seed=secrets.randbelow(MAX_SEED))
+            return tab.show(make(self.shelf, order, report).rounds[0].images[0])
+
+        return self._followed(work, tab, visitor)
+
+    def _check(self, fields: Sequence[Any]) -> None:
+        model, weights, *_ = fields
+        # A config is Python, and a path would run any that is on this machine.
+        if model not in self.models:
+            raise ValueError('there is no such model here: choose another')
+        if weights and not self.own_weights:
+            raise ValueError('weights of your own are for a server started with --own-weights')
+
+    def _followed(
+        self, work: Callable[[Report[Progress]], Updates], tab: Tab, visitor: str
+    ) -> Iterator[Updates]:
+        """Updates of the page while the work goes on; an error becomes a line on the page."""
+        stop = self.visitors.stop_of(visitor, tab.place)
+        try:
+            for news in follow(work, stop):
+                yield tab.progress(news) if isinstance(news, Progress) else news
+        except StoppedError:
+            yield tab.message('Stopped before an image was done.')
+        except Exception as error:
+            yield tab.message(_explained(error), 'error')
+
+
+def _copy_folder(folder: Path) -> str:
+    """Where a copied command writes to: not where the demo did."""
+    return f'outputs/{folder.name}'
+
+
+def _explained(error: Exception) -> str:
+    """What went wrong, in one line; what was not foreseen is shown to whoever runs the server."""
+    said = ' '.join(str(error).split())
+    if isinstance(error, RuntimeError) and is_out_of_memory(error):
+        return 'There is not enough memory for this: ask for fewer images, or a smaller model.'
+    if said and isinstance(error, FORESEEN):
+        return said[0].upper() + said[1:]
+    traceback.print_exception(error, file=sys.stderr)
+    return f'{type(error).__name__}: {said}'
