@@ -51,6 +51,16 @@ def load_golden(folder: str, name: str) -> Golden:
 # Manifests like others that the quick tests build the networks of.
 LIKE_OTHERS = {
     '512x512_diffusion_uncond_finetune_008100',
+    '128x128_classifier',
+    '128x128_diffusion',
+    '128_512_upsampler',
+    '256x256_classifier',
+    '512x512_classifier',
+    '512x512_diffusion',
+    'DiT-XL-2-512x512',
+    'lsun_cat',
+    'lsun_horse',
+    'lsun_horse_nodropout',
     'imagenet64_cond_270M_250K',
     'imagenet64_uncond_100M_1500K',
     'imagenet64_uncond_vlb_100M_1500K',

@@ -74,6 +74,7 @@ def test_mmengines_own_modules_are_found_through_ours():
     assert OPTIMIZERS.get('AdamW') is torch.optim.AdamW
 
 
+@pytest.mark.slow
 def test_ours_comes_first_where_the_toolbox_has_modules_of_the_same_name():
     output = run(f"""
         import mmagic_adm

@@ -19,6 +19,7 @@ def names():
     return names
 
 
+@pytest.mark.slow
 def test_a_model_of_ours_draws_digits_under_its_samplers(names):
     classifier = init_model('adm-g_ddim25_digits-16x16').classifier
     with torch.no_grad():

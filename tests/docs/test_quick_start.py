@@ -4,6 +4,8 @@ The configs are the real ones with their networks made small, and the addresses 
 in the layout of the released ones.
 """
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -49,8 +51,8 @@ def small_world(tmp_path, monkeypatch, files):
     monkeypatch.chdir(tmp_path)
     if not torch.cuda.is_available():
         monkeypatch.setattr('mmagic_adm.models.AblatedDiffusionModel.cuda', lambda self: self)
-    with DefaultScope.overwrite_default_scope(None):
-        yield
+    # As in a new process; what a snippet sets is gone after it.
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
 
 
 def with_local_files(code, files):

@@ -46,7 +46,13 @@ def in_any_batch(call, network):
 
 
 class TestGraphs:
-    @pytest.mark.parametrize('build', [build_model, build_latent_model], ids=['ADMUNet', 'DiT'])
+    @pytest.mark.parametrize(
+        'build',
+        [
+            pytest.param(build_model, id='ADMUNet'),
+            pytest.param(build_latent_model, id='DiT', marks=pytest.mark.slow),
+        ],
+    )
     def test_a_network_is_one_graph_for_any_batch_and_timestep(self, build):
         network, counter = build().unet, Counter()
         call = CompiledCall(network, torch.float32, backend=counter)
@@ -138,6 +144,7 @@ class TestWhyCompile:
         assert 'from before' in reason
         assert not self.choose(calls=1, dtype=torch.float16)[0]
 
+    @pytest.mark.slow
     def test_a_first_call_that_worked_is_remembered(self):
         unet, _ = unet_and_classifier()
         call = CompiledCall(unet, torch.float32, backend=Counter())
