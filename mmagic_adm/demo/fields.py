@@ -64,6 +64,7 @@ class Fields:
             [(_listed(facts_of(name)), name) for name in models],
             value=model,
             label='Model',
+            info=f'{len(models)} of them: type a part of a name.',
             elem_id='model',
         )
         self.about = gr.HTML(self._about(facts), elem_id='about')
@@ -105,7 +106,10 @@ class Fields:
         quick = dict(QUICK, preprocess=False, trigger_mode='once')
         self.model.input(self._on_model, self.model, [self.about, *of_model, *guided], **quick)
         chosen = [self.model, self.scheduler, self.method]
-        self.scheduler.select(self._on_scheduler, chosen, guided, **quick)
+        # What warns has to go through the queue.
+        self.scheduler.select(
+            self._on_scheduler, chosen, guided, **dict(quick, queue=True, concurrency_limit=None)
+        )
         self.method.input(self._on_method, chosen, guided, **quick)
 
     def _on_model(self, model: str) -> list[Any]:

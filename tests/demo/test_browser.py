@@ -79,7 +79,8 @@ def choose(page, field, *options):
     box = page.locator(f'#{field} input')
     for option in options:
         box.click()
-        box.fill(option)
+        box.fill('')
+        box.press_sequentially(option)
         page.locator(f'#{field} [role=option]', has_text=option).first.click()
     page.keyboard.press('Escape')
 
