@@ -43,4 +43,4 @@ def test_the_first_ten_minutes(tmp_path):
         subprocess.run(words, cwd=tmp_path, env=environment, check=True)
         print(f'{name}: {time.monotonic() - began:.0f} s')
     assert (tmp_path / 'outputs' / 'demo' / 'sheet.png').is_file()
-    assert (tmp_path / 'digits.png').is_file()
+    assert (tmp_path / 'drawings.png').is_file()
