@@ -76,9 +76,10 @@ def write_what_readers_have() -> None:
     downloaded.parent.mkdir(parents=True)
     write_checkpoint(unet.state_dict(), downloaded)
     rng = np.random.default_rng(0)
-    for name in ('my_thumbnails', *(f'my_images/{tree}' for tree in TREES)):
+    folders = dict.fromkeys([f'my_images/{tree}' for tree in TREES], 4) | {'my_thumbnails': 12}
+    for name, count in folders.items():
         Path(name).mkdir(parents=True)
-        for number in range(4):
+        for number in range(count):
             pixels = rng.integers(0, 256, (40, 36, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(f'{name}/{number}.png')
 
@@ -91,9 +92,10 @@ def load_or_fill(network: torch.nn.Module, source: str | Path, **options) -> obj
 
 
 def small_config(path: str | Path, *arguments, **options) -> Config:
-    """The config in a file, with networks of released sizes made small."""
+    """The config in a file, with networks of released sizes made small, but those that ship."""
     config = READ(path, *arguments, **options)
-    if 'model' in config and largest_size(config.model) >= LEAST_RELEASED_SIZE:
+    ships = any(str(file).startswith('bundled://') for file in config.get('weights', {}).values())
+    if 'model' in config and largest_size(config.model) >= LEAST_RELEASED_SIZE and not ships:
         shrink([config.model, config.get('train_dataloader')])
         config.model.num_inference_steps = 2
     return config
