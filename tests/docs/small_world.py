@@ -94,7 +94,7 @@ def load_or_fill(network: torch.nn.Module, source: str | Path, **options) -> obj
 def small_config(path: str | Path, *arguments, **options) -> Config:
     """The config in a file, with networks of released sizes made small, but those that ship."""
     config = READ(path, *arguments, **options)
-    ships = any(str(file).startswith('bundled://') for file in config.get('weights', {}).values())
+    ships = 'bundled://' in str(config.get('weights'))
     if 'model' in config and largest_size(config.model) >= LEAST_RELEASED_SIZE and not ships:
         shrink([config.model, config.get('train_dataloader')])
         config.model.num_inference_steps = 2
