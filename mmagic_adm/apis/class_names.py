@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 IMAGENET_CLASSES = 1000
 
+# As many as an error lists.
+FEW = 20
+
 
 @functools.cache
 def imagenet_class_names() -> tuple[str, ...]:
@@ -44,7 +47,10 @@ def find_label(label: int | str, class_names: Sequence[str]) -> int:
     near = [i for i, name in enumerate(names) if wanted in name]
     near += [i for i, name in enumerate(names) if name in alike and i not in near]
     hint = ', '.join(f'{class_names[i]} ({i})' for i in near[:8])
-    advice = f'did you mean {hint}?' if hint else 'give a number'
+    if hint:
+        advice = f'did you mean {hint}?'
+    else:
+        advice = f'there are {", ".join(class_names)}' if len(names) <= FEW else 'give a number'
     raise ValueError(f'no class is called {label!r}; {advice}')
 
 

@@ -68,7 +68,7 @@ def model_config(
     """The config's model, changed and told where its weights are; see :func:`init_model`."""
     model = {'_scope_': SCOPE, **config.model.to_dict(), **(changes or {})}
     # Loaded as a whole, when the model is built.
-    all_weights = {name: config[name] for name in ('all_weights',) if name in config}
+    all_weights = config.get('all_weights')
     if model.get('classifier', ...) is None:
         # Left out, it takes its scale and its weights along.
         model['classifier_scale'] = None
@@ -85,7 +85,7 @@ def model_config(
 
 
 def _cascade_with_weights(
-    model: dict[str, Any], weights: Any, all_weights: dict[str, str]
+    model: dict[str, Any], weights: Any, all_weights: str | None
 ) -> dict[str, Any]:
     """The same for a cascade, whose stages are configs of their own."""
     stages = [model['base'], *model['upsamplers']]
@@ -96,7 +96,7 @@ def _cascade_with_weights(
             'the files in a config of your own'
         )
     configs = [
-        Config(dict(model=stage, **all_weights))
+        Config(dict(model=stage, all_weights=all_weights))
         if isinstance(stage, Mapping)
         else find_config(stage)
         for stage in stages

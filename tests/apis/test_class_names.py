@@ -39,6 +39,8 @@ def test_an_unknown_name_gets_suggestions(label, suggestion):
 def test_a_name_like_no_other():
     with pytest.raises(ValueError, match="no class is called 'xyzzyq'; give a number"):
         find_label('xyzzyq', NAMES)
+    with pytest.raises(ValueError, match="called 'xyzzyq'; there are cat, dog"):
+        find_label('xyzzyq', ['cat', 'dog'])
 
 
 def test_other_models_classes_are_called_by_their_numbers():

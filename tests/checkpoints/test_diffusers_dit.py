@@ -147,6 +147,8 @@ def test_latents_of_channels_that_differ_have_none(tmp_path, model):
         (dict(num_layers=1), r'do not agree on transformer_blocks\.1\.attn1'),
         (dict(patch_size=4), r'do not agree on pos_embed\.proj\.weight'),
         (dict(sample_size=None), 'transformer: .*NoneType'),
+        (dict(patch_size=0), 'transformer: .*by zero'),
+        (dict(_class_name=''), 'is of a ; of diffusers, UNet2DModel and DiT'),
     ],
 )
 def test_a_config_that_is_not_the_weights_is_refused(folder, change, complaint):
