@@ -117,7 +117,8 @@ def sample_in_batches(
     rows = dict(rows or {})
     if len(model.stages) == 1 and scale is not None and as_scales(scale).ndim:
         rows['classifier_scale'], scale = as_scales(scale), None
-    names, remaining = names_of_classes(model.num_classes), list(indices)
+    names = names_of_classes(model.num_classes, model.class_names)
+    remaining = list(indices)
     for stage in model.stages:
         stage.expect(len(remaining))
     while remaining:
