@@ -14,6 +14,7 @@ import yaml
 from mmagic_adm.configs import config_directory, config_file
 
 _BYTES_PER_PARAMETER = 4
+_ENLARGES = 'ADMSuperResolutionUNet'
 # How a config says at its top which figures it is to reach.
 _PUBLISHED = re.compile(r'^#.*Published[^:]*:\s(?:# )?FID ([\d.]+\d)', re.MULTILINE)
 
@@ -29,6 +30,7 @@ class ModelSummary:
             those that were not released.
         fid: What was published of it, if that was.
         licence: That of its weights, where they have one.
+        enlarges: Whether it makes its images of small ones.
     """
 
     image_size: int
@@ -36,6 +38,7 @@ class ModelSummary:
     download: int | None
     fid: float | None
     licence: str | None
+    enlarges: bool = False
 
 
 @functools.cache
@@ -64,7 +67,14 @@ def model_summary(name: str) -> ModelSummary:
     download = _sum_of_known([_size_of(each) for each in weights])
     known = [index_of_models()[each] for each in weights if each in index_of_models()]
     licence = _in_a_row([each['Metadata']['Licence'] for each in known])
-    return ModelSummary(codec['image_size'], network.get('num_classes'), download, fid, licence)
+    return ModelSummary(
+        codec['image_size'],
+        network.get('num_classes'),
+        download,
+        fid,
+        licence,
+        config['unet'].get('type') == _ENLARGES,
+    )
 
 
 def released_models(pattern: str = '*') -> list[str]:
@@ -91,6 +101,7 @@ def _summary_of_released(model: Mapping[str, Any]) -> ModelSummary:
         _BYTES_PER_PARAMETER * said['Parameters'],
         results[0]['Metrics'].get('FID') if results else None,
         said['Licence'],
+        unet['type'] == _ENLARGES,
     )
 
 

@@ -46,7 +46,7 @@ def _line(name: str, size: str, classes: str, download: str, fid: str, licence: 
 
 
 def _cells(summary: ModelSummary) -> tuple[str, str, str, str, str]:
-    size, classes, download, fid, licence = vars(summary).values()
+    size, classes, download, fid, licence, _ = vars(summary).values()
     return (
         str(size),
         str(classes or '-'),

@@ -1,8 +1,9 @@
-"""What the page has to know of a model before its weights are there: read off its config."""
+"""The models to choose from, and what their configs say before their weights are there."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from mmengine import Config
 from mmagic_adm.apis.class_names import IMAGENET_CLASSES, names_of_classes
 from mmagic_adm.configs import list_models
 from mmagic_adm.guidance import Need
-from mmagic_adm.model_index import model_summary
+from mmagic_adm.model_index import model_summary, released_models
 from mmagic_adm.models import (
     AblatedDiffusionModel,
     AblatedUpsamplingModel,
@@ -23,10 +24,47 @@ from mmagic_adm.networks import ADMEncoder
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS, build_part
 
 BUNDLED_MODEL = 'edm-g_heun18_emoji-32x32'
-BUNDLED, ENLARGED, GIVEN = 'Bundled', 'Enlarged', 'Given'
+BUNDLED = 'Bundled'
 
-# By how the names of their configs begin; the others are grouped by what they were trained on.
-FAMILIES = dict(edm='EDM', edm2='EDM2', cm='Consistency', ect='Consistency', dit='DiT')
+# By how the names of their configs begin, or else by what is in them.
+FAMILIES = dict(edm='EDM', edm2='EDM2', cm='Consistency', dit='DiT', restore='Restoration')
+DATA = dict(lsun='LSUN', ffhq='Faces', celeba='Faces', cifar10='CIFAR-10', places='Places')
+
+
+@functools.cache
+def offered_models() -> dict[str, str]:
+    """The models that sample from nothing, and how each is listed: by its group, bundled first."""
+    groups = {
+        name: _group(name)
+        for name in [*list_models(), *released_models()]
+        if not model_summary(name).enlarges
+    }
+    ordered = sorted(groups, key=lambda name: (groups[name] != BUNDLED, groups[name], name))
+    return {name: ' · '.join([groups[name], name, *_gigabytes(name)]) for name in ordered}
+
+
+def size_of_weights(name: str) -> str:
+    """What there is to wait for when a model is first used."""
+    if name in offered_models():
+        return next(iter(_gigabytes(name)), 'comes with the package')
+    return 'weights as the config says'
+
+
+def _group(name: str) -> str:
+    summary, family = model_summary(name), name.partition('_')[0].partition('-')[0]
+    if summary.download == 0:
+        return BUNDLED
+    if family in FAMILIES:
+        return FAMILIES[family]
+    if re.search(r'\d+x\d+-\d+x\d+', name):
+        return 'Enlarged'
+    shown_in = (group for word, group in DATA.items() if word in name)
+    return next(shown_in, f'ImageNet {summary.image_size}×{summary.image_size}')
+
+
+def _gigabytes(name: str) -> list[str]:
+    download = model_summary(name).download
+    return [f'{download / 1e9:.1f} GB'] if download else []
 
 
 @dataclass(frozen=True)
@@ -34,9 +72,7 @@ class ModelFacts:
     """What a config says of its model.
 
     Attributes:
-        name: Of the config, or its path.
-        group: Which models it is listed with.
-        download: How many bytes its weights are; 0 if they come with the package, None if unknown.
+        name: Of the config or of a released checkpoint, or a path.
         image_size: Height and width of the samples.
         class_names: What the classes are called, in the order of the labels; none without classes.
         steps: Steps that it takes by itself; None where its stages differ.
@@ -48,8 +84,6 @@ class ModelFacts:
     """
 
     name: str
-    group: str
-    download: int | None
     image_size: int
     class_names: tuple[str, ...]
     steps: int | str | None
@@ -82,14 +116,6 @@ class ModelFacts:
         return process.num_train_timesteps * process.timestep_scale
 
 
-@functools.cache
-def sampling_models() -> tuple[str, ...]:
-    """Names of the configs that make samples from nothing, in their groups, the bundled first."""
-    names = [name for name in list_models() if _samples_from_nothing(_config(name))]
-    groups = {name: facts_of(name).group for name in names}
-    return tuple(sorted(names, key=lambda name: (groups[name] != BUNDLED, groups[name], name)))
-
-
 @functools.lru_cache(maxsize=256)
 def facts_of(name: str) -> ModelFacts:
     """What the config of this name or path says.
@@ -97,20 +123,17 @@ def facts_of(name: str) -> ModelFacts:
     Raises:
         ValueError: There is no such config, or its model wants images to work on.
     """
-    config = _config(name)
+    config = find_config(name)
+    model = config.to_dict()['model']
     if not _samples_from_nothing(config):
         raise ValueError(f'{name} does not sample from nothing: choose another model')
-    model = config.model.to_dict()
-    download = model_summary(name).download if name in _packaged() else None
-    if issubclass(MODELS.get(model['type']), CascadedDiffusionModel):
-        size = _network(_config(model['upsamplers'][-1]).model)['image_size']
-        group = BUNDLED if download == 0 else ENLARGED
-        base = replace(facts_of(model['base']), name=name, group=group, download=download)
-        return replace(base, image_size=size, steps=None, scheduler=None, judge=None)
+    if 'upsamplers' in model:
+        image_size = _network(find_config(model['upsamplers'][-1]).model)['image_size']
+        base = replace(facts_of(model['base']), name=name, image_size=image_size)
+        return replace(base, steps=None, scheduler=None, judge=None)
     network, classifier = _network(model), model.get('classifier')
     told_apart = classifier.get('out_channels', IMAGENET_CLASSES) if classifier else None
     num_classes = network.get('num_classes') or told_apart
-    image_size = model.get('codec', network)['image_size']
     offers = {
         Need.CLASSIFIER: classifier,
         Need.NULL_LABEL: network.get('class_dropout_prob', 0) > 0,
@@ -120,9 +143,7 @@ def facts_of(name: str) -> ModelFacts:
     features = config.to_dict().get('test_evaluator', {}).get('features') or {}
     return ModelFacts(
         name=name,
-        group=_group(name, download, image_size),
-        download=download,
-        image_size=image_size,
+        image_size=model.get('codec', network)['image_size'],
         class_names=names_of_classes(num_classes, model.get('class_names')),
         steps=model.get('num_inference_steps'),
         scheduler=model['diffusion_scheduler'],
@@ -131,23 +152,6 @@ def facts_of(name: str) -> ModelFacts:
         offers=frozenset(need for need, has_it in offers.items() if has_it),
         judge=features if features.get('type') == 'PlainClassifierFeatures' else None,
     )
-
-
-# Reading a config takes a hundredth of a second, and there are dozens.
-_config = functools.lru_cache(maxsize=256)(find_config)
-
-
-@functools.cache
-def _packaged() -> frozenset[str]:
-    return frozenset(list_models())
-
-
-def _group(name: str, download: int | None, image_size: int) -> str:
-    if name not in _packaged():
-        return GIVEN
-    family = name.partition('_')[0].partition('-')[0]
-    trained_on = 'LSUN' if 'lsun' in name else f'ImageNet {image_size}×{image_size}'
-    return BUNDLED if download == 0 else FAMILIES.get(family, trained_on)
 
 
 def _network(model: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
 from mmagic_adm.apis.sampling import named_schedulers
 from mmagic_adm.arguments import Argument
-from mmagic_adm.demo.catalogue import GIVEN, ModelFacts, facts_of
+from mmagic_adm.demo.catalogue import ModelFacts, facts_of, offered_models, size_of_weights
+from mmagic_adm.demo.entries import LONGEST_TEXT
 from mmagic_adm.demo.methods import (
     NONE,
     config_of,
@@ -21,7 +22,7 @@ from mmagic_adm.demo.methods import (
     title,
     usual_numbers,
 )
-from mmagic_adm.demo.order import LONGEST_TEXT, OWN_SCHEDULER
+from mmagic_adm.demo.order import OWN_SCHEDULER
 from mmagic_adm.guidance import named_guidance
 
 # Of ImageNet's thousand: golden retriever, hamster.
@@ -36,6 +37,8 @@ HINT = (
 # For what answers at once.
 QUICK: dict[str, Any] = dict(queue=False, show_progress='hidden', api_visibility='private')
 
+Settings = list[dict[str, Any]]
+
 
 class Fields:
     """The fields, in the order in which :func:`~mmagic_adm.demo.order.read_order` takes them.
@@ -49,7 +52,7 @@ class Fields:
 
     def __init__(
         self,
-        models: Sequence[str],
+        models: Collection[str],
         model: str,
         own_weights: bool,
         seconds: Mapping[str, float],
@@ -61,7 +64,7 @@ class Fields:
         method, interval, *numbers = self._guided(facts)
         text: dict[str, Any] = dict(max_lines=1, max_length=LONGEST_TEXT)
         self.model = gr.Dropdown(
-            [(_listed(facts_of(name)), name) for name in models],
+            [(offered_models().get(name, name), name) for name in models],
             value=model,
             label='Model',
             info=f'{len(models)} of them: type a part of a name.',
@@ -114,8 +117,7 @@ class Fields:
 
     def _on_model(self, model: str) -> list[Any]:
         facts = self._facts(model)
-        updates = [gr.update(**each) for each in [*_of_model(facts), *self._guided(facts)]]
-        return [self._about(facts), *updates]
+        return [self._about(facts), *_updates([*_of_model(facts), *self._guided(facts)])]
 
     def _on_scheduler(self, model: str, scheduler: str, method: str) -> list[Any]:
         choices, *others = self._guided(self._facts(model), scheduler, method)
@@ -125,11 +127,10 @@ class Fields:
             f'{title(method)} guidance is not defined for {scheduler}; guidance is now: '
             f'{title(choices["value"])}'
         )
-        return [gr.update(**each) for each in [choices, *others]]
+        return _updates([choices, *others])
 
     def _on_method(self, model: str, scheduler: str, method: str) -> list[Any]:
-        guided = self._guided(self._facts(model), scheduler, method)
-        return [gr.update(**each) for each in guided]
+        return _updates(self._guided(self._facts(model), scheduler, method))
 
     def _facts(self, model: str) -> ModelFacts:
         if model not in self.models:
@@ -137,19 +138,17 @@ class Fields:
         return facts_of(model)
 
     def _about(self, facts: ModelFacts) -> str:
-        words = [f'{facts.image_size}×{facts.image_size}']
-        if facts.class_names:
-            words.append(f'{len(facts.class_names)} classes')
+        size, classes, name = facts.image_size, len(facts.class_names), facts.name
         own = f'{_scheduler_title(facts)}, {facts.steps or "all"} steps'
-        words.append('in stages' if facts.is_cascade else own)
-        words.append(_size(facts) or 'weights as the config says')
-        if facts.name in self.seconds:
-            words.append(f'{self.seconds[facts.name]:.1f} s an image when last used')
+        words = [f'{size}×{size}', *([f'{classes} classes'] if classes else [])]
+        words += ['in stages' if facts.is_cascade else own, size_of_weights(name)]
+        if name in self.seconds:
+            words.append(f'{self.seconds[name]:.1f} s an image when last used')
         return f'<div class="adm-hint">{html.escape(" · ".join(words))}</div>'
 
     def _guided(
         self, facts: ModelFacts, scheduler: str = OWN_SCHEDULER, method: str | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> Settings:
         """The guidance, its interval and its numbers, as they go with a model and a scheduler."""
         methods = methods_for(facts, None if scheduler == OWN_SCHEDULER else scheduler)
         method = next(each for each in (method, own_method(facts), NONE) if each in methods)
@@ -168,7 +167,7 @@ class Fields:
 
 def sliders(
     arguments: Sequence[Argument], most: int, values: Mapping[str, float] | None = None
-) -> list[dict[str, Any]]:
+) -> Settings:
     """Sliders for a method's numbers, as it describes them; those that it has no use for are gone.
 
     Args:
@@ -177,7 +176,7 @@ def sliders(
         values: Where they are, if not where the method puts them by itself.
     """
     values = values or {each.name: each.default for each in arguments}
-    shown: list[dict[str, Any]] = [
+    shown: Settings = [
         dict(
             label=each.name.replace('_', ' ').capitalize(),
             info=each.says,
@@ -192,19 +191,11 @@ def sliders(
     return shown + [dict(visible=False)] * (most - len(shown))
 
 
-def _listed(facts: ModelFacts) -> str:
-    name = facts.name if facts.group == GIVEN else f'{facts.group} · {facts.name}'
-    return f'{name} · {_size(facts)}' if facts.download else name
+def _updates(settings: Settings) -> list[Any]:
+    return [gr.update(**each) for each in settings]
 
 
-def _size(facts: ModelFacts) -> str:
-    """What there is to wait for when a model is first used."""
-    if facts.download is None:
-        return ''
-    return f'{facts.download / 1e9:.1f} GB' if facts.download else 'comes with the package'
-
-
-def _of_model(facts: ModelFacts) -> list[dict[str, Any]]:
+def _of_model(facts: ModelFacts) -> Settings:
     """Classes, how many of each, steps and scheduler, as they go with a model."""
     names = facts.class_names
     classes = [
@@ -225,6 +216,6 @@ def _of_model(facts: ModelFacts) -> list[dict[str, Any]]:
 
 def _scheduler_title(facts: ModelFacts) -> str:
     config = facts.scheduler or {}
-    own = config.get('type_', config['type'])
+    own = config.get('type_', config.get('type', ''))
     short = {kind: name for name, kind in named_schedulers().items()}
     return short.get(own, own.removesuffix('Scheduler'))

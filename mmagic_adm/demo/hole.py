@@ -19,12 +19,11 @@ from PIL import Image
 from mmagic_adm.apis.editing import mode_of
 from mmagic_adm.apis.restoring import scheduler_for
 from mmagic_adm.datasets.transforms import CenterSquare
-from mmagic_adm.demo.catalogue import ModelFacts
+from mmagic_adm.demo.entries import MAX_IMAGES, read_numbers, read_whole
 from mmagic_adm.demo.fields import QUICK, sliders
 from mmagic_adm.demo.making import Made
-from mmagic_adm.demo.order import MAX_IMAGES, Order, read_numbers, read_order, whole_number
-from mmagic_adm.demo.preview import Pictures, data_uri
-from mmagic_adm.demo.tabs import Tab, Updates, first_classes
+from mmagic_adm.demo.order import Order, read_order
+from mmagic_adm.demo.tabs import Pictures, Tab, Updates, first_classes
 from mmagic_adm.files.given_images import given_images
 from mmagic_adm.files.pictures import as_pixels, opened, read_picture, write_picture
 from mmagic_adm.measurements import METHODS, Inpainting, Measurement, build_method
@@ -33,7 +32,7 @@ from mmagic_adm.models import AblatedDiffusionModel
 DRAWS = 4
 BRUSH = 24
 MOST_PIXELS = 1 << 25
-PAINT, GREY = '#d946ef', 128
+PAINT, GREY = '#d946ef', 'grey'
 CANVAS = 480
 SMALLEST_PAINTED = 256
 
@@ -57,20 +56,8 @@ class Hole:
     method: str
     arguments: Mapping[str, float]
 
-    @property
-    def damaged(self) -> Image.Image:
-        """What is seen of the picture."""
-        return Image.composite(
-            self.picture, Image.new('RGB', self.picture.size, (GREY,) * 3), self.mask
-        )
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How it is filled."""
-        return dict(method=self.method, arguments=self.arguments)
-
     def asked_of(self, model: AblatedDiffusionModel, order: Order) -> dict[str, Any]:
-        """What ``sample_in_batches`` is told, so that an order's samples fill it."""
+        """What ``sample_in_batches`` is told besides, so that an order's samples fill it."""
         operator = Inpainting(model.sample_shape, torch.from_numpy(np.array(self.mask) > 0))
         known = Measurement(given_images(self.picture, 'the picture', mode_of(model)), operator)
         known.check(model.sample_shape)
@@ -78,54 +65,14 @@ class Hole:
         return dict(
             restoration=method,
             rows=dict(measurement=known[torch.zeros(order.count, dtype=torch.long)]),
-            scheduler=order.scheduler_to_give or scheduler_for(method, model),
+            scheduler=order.scheduler or scheduler_for(method, model),
         )
 
-    def save(self, folder: Path) -> tuple[str, str]:
-        """Writes picture and mask into a folder; gives their paths."""
-        picture, mask = folder / 'picture.png', folder / 'mask.png'
-        write_picture(picture, self.picture)
-        write_picture(mask, self.mask)
-        return str(picture), str(mask)
-
-
-def read_hole(
-    painted: Mapping[str, Any] | None, facts: ModelFacts, method: Any, numbers: Sequence[Any]
-) -> Hole:
-    """A hole from what stands in the fields of the tab.
-
-    Args:
-        painted: What the editor holds: its ``background`` and the ``layers`` above.
-        facts: What is known of the model.
-        method: Name of the method.
-        numbers: Its numbers, in the order of its arguments.
-
-    Raises:
-        ValueError: A field makes no sense; the message names it, and the way out.
-    """
-    if facts.is_cascade:
-        raise ValueError('a model in stages fills no holes: choose one without')
-    size = facts.image_size
-    if method not in METHODS:
-        raise ValueError(f'there is no such method here; there are {", ".join(METHODS)}')
-    arguments = METHODS[method].arguments
-    own = {each.name: each.default for each in arguments}
-    asked = read_numbers(arguments, numbers)
-    given = {name: value for name, value in asked.items() if value != own[name]}
-    if painted is None:
-        raise ValueError('there is no picture yet: drop one on the canvas, or draw one')
-    background = painted['background']
-    picture = Image.alpha_composite(Image.new('RGBA', background.size, 'white'), background)
-    paint = Image.new('L', picture.size)
-    for layer in painted['layers']:
-        paint.paste(255, mask=layer.getchannel('A').resize(picture.size))
-    hole = _square(paint, size)[..., 0] > 127
-    if not hole.any():
-        raise ValueError('nothing is painted over: paint over what is to be filled')
-    if hole.all():
-        raise ValueError('all is painted over, and nothing is left to go by: make samples instead')
-    mask = Image.fromarray(np.where(hole, 0, 255).astype(np.uint8))
-    return Hole(Image.fromarray(_square(picture, size)), mask, method, given)
+    def save(self, folder: Path) -> None:
+        """Writes picture, mask, and what is known of the picture, into a folder."""
+        known = Image.composite(self.picture, Image.new('RGB', self.picture.size, GREY), self.mask)
+        for name, picture in dict(picture=self.picture, mask=self.mask, known=known).items():
+            write_picture(folder / f'{name}.png', picture)
 
 
 class HoleTab(Tab):
@@ -133,6 +80,10 @@ class HoleTab(Tab):
 
     place, title, action = 'hole', 'Fill', 'Fill'
     hint = 'Paint over a part of the picture. It is filled as the first class.'
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs.append(self.editor)
 
     def lay_out(self) -> list[Any]:
         """The canvas, the number of draws, and the method with its numbers."""
@@ -167,23 +118,25 @@ class HoleTab(Tab):
         )
         return [self.editor, draws, method, *numbers]
 
-    @property
-    def outputs(self) -> list[Any]:
-        """All that a run updates."""
-        return [*super().outputs, self.editor]
-
     def read(self, own: Sequence[Any], fields: Sequence[Any]) -> Order:
         """So many draws of the first class."""
         painted, draws, method, *numbers = own
-        count = whole_number(draws, 'the number of draws', 1, MAX_IMAGES)
+        count = read_whole(draws, 'the number of draws', 1, MAX_IMAGES)
         order = read_order(*first_classes(fields, 1, count))
-        hole = read_hole(_painted(painted), order.facts, method, numbers)
+        if order.facts.is_cascade:
+            raise ValueError('a model in stages fills no holes: choose one without')
+        if method not in METHODS:
+            raise ValueError(f'there is no such method here; there are {", ".join(METHODS)}')
+        usual = {each.name: each.default for each in METHODS[method].arguments}
+        asked = read_numbers(METHODS[method].arguments, numbers)
+        arguments = {name: value for name, value in asked.items() if value != usual[name]}
+        hole = Hole(*_painted(painted, order.facts.image_size), method, arguments)
         return dataclasses.replace(order, hole=hole)
 
-    def before(self, made: Made) -> Pictures:
-        """What is seen of the picture."""
-        hole = made.order.hole
-        return [([data_uri(hole.damaged)], 'what is known')] if hole else []
+    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, int | None]:
+        """What is known of the picture, and what it was made."""
+        shown, columns = super().pictures(made, folder)
+        return [(folder / 'known.png', 'what is known'), *shown], columns
 
     def show(self, picture: Image.Image) -> Updates:
         """A picture to paint on."""
@@ -195,11 +148,22 @@ class HoleTab(Tab):
         return {**self.message(text), self.editor: large}
 
 
-def _painted(field: Any) -> Mapping[str, Any] | None:
-    """The pictures that the editor holds, from what the browser sent."""
-    if not field or not (held := EditorData(**field)).background:
-        return None
-    return dict(background=_sent(held.background), layers=[_sent(each) for each in held.layers])
+def _painted(entry: Any, size: int) -> tuple[Image.Image, Image.Image]:
+    """Picture and mask of a size, from what the browser sent of the canvas."""
+    if not entry or not (held := EditorData(**entry)).background:
+        raise ValueError('there is no picture yet: drop one on the canvas, or draw one')
+    background = _sent(held.background)
+    picture = Image.alpha_composite(Image.new('RGBA', background.size, 'white'), background)
+    paint = Image.new('L', picture.size)
+    for layer in map(_sent, held.layers):
+        paint.paste(255, mask=layer.getchannel('A').resize(picture.size))
+    hole = _square(paint, size)[..., 0] > 127
+    if not hole.any():
+        raise ValueError('nothing is painted over: paint over what is to be filled')
+    if hole.all():
+        raise ValueError('all is painted over, and nothing is left to go by: make samples instead')
+    mask = Image.fromarray(np.where(hole, 0, 255).astype(np.uint8))
+    return Image.fromarray(_square(picture, size)), mask
 
 
 def _sent(file: FileData) -> Image.Image:

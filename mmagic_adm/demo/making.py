@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL.Image import Image
 from torch import Tensor
@@ -24,8 +23,7 @@ BATCH_SIZE = 8
 STEPS_BETWEEN_LOOKS = 10
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """How far it has come.
 
     Attributes:
@@ -43,28 +41,22 @@ class Progress:
     total: int = 0
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """What came of an order.
 
     Attributes:
-        order: What was asked for, as far as it was made.
-        rounds: The samples: for each scale of a sweep, or once.
-        verdicts: What a judge takes each for, in the same rounds; '' where there is none.
-        total: How many samples were asked for.
+        order: What was asked for.
+        total: How many samples that was.
+        samples: Those that were made.
+        captions: What is said of each.
         seconds: How long it took, without loading the model and waiting for it.
     """
 
     order: Order
-    rounds: Sequence[Samples]
-    verdicts: Sequence[Sequence[str]]
     total: int
+    samples: Samples
+    captions: list[str]
     seconds: float
-
-    @property
-    def count(self) -> int:
-        """How many samples there are."""
-        return self.order.count * len(self.rounds)
 
 
 def make(shelf: Shelf, order: Order, report: Report[Progress]) -> Made:
@@ -76,7 +68,7 @@ def make(shelf: Shelf, order: Order, report: Report[Progress]) -> Made:
         report: Told of every step; stops the work.
 
     Raises:
-        StoppedError: It was stopped before any sample was done, or any scale of a sweep.
+        StoppedError: It was stopped before any sample was done.
     """
     report(Progress(f'Fetching {order.model}'), may_be_left=True)
     shelf.fetch_weights(order)
@@ -84,9 +76,12 @@ def make(shelf: Shelf, order: Order, report: Report[Progress]) -> Made:
     with shelf.next_turn():
         report(Progress(f'Loading {order.model}'), may_be_left=True)
         model, judge = shelf.model_for(order), shelf.judge_for(order)
-        more: dict[str, Any] = order.hole.asked_of(model, order) if order.hole else {}
-        total = order.count * max(1, len(order.scales))
-        begin, done, rounds = time.perf_counter(), list[Image](), list[list[Samples]]()
+        asked = dict(order.each, steps=order.steps, trajectory=order.trajectory)
+        asked |= dict(scheduler=order.scheduler, labels=asked['labels'] or [None])
+        if order.hole is not None:
+            asked |= order.hole.asked_of(model, order)
+        total = len(asked['seeds'])
+        begin, done, parts = time.perf_counter(), list[Image](), list[Samples]()
         # What a network keeps from one step for the next would be lost to another's.
         shares_steps = all(stage.reuse_every == 1 for stage in model.stages)
         seen: Tensor | None = None
@@ -107,51 +102,39 @@ def make(shelf: Shelf, order: Order, report: Report[Progress]) -> Made:
                 shelf.pass_on()
 
         try:
-            for scale in order.scales or [order.scale_to_give]:
-                rounds.append([])
-                for _, part in sample_in_batches(
-                    model,
-                    range(order.count),
-                    seeds=range(order.seed, order.seed + order.count),
-                    labels=order.labels or (None,),
-                    batch_size=BATCH_SIZE,
-                    steps=order.steps,
-                    scale=scale,
-                    trajectory=order.every,
-                    on_step=tell,
-                    **{'scheduler': order.scheduler_to_give, **more},
-                ):
-                    rounds[-1].append(part)
-                    done += part.images
-                    shelf.pass_on()
+            for _, part in sample_in_batches(
+                model, range(total), batch_size=BATCH_SIZE, on_step=tell, **asked
+            ):
+                parts.append(part)
+                done += part.images
+                shelf.pass_on()
         except StoppedError:
-            of_scale = sum(len(part.seeds) for part in rounds[-1])
-            if not of_scale or (order.scales and of_scale < order.count):
-                rounds.pop()
-            if not rounds:
+            if not parts:
                 raise
-        samples = [Samples.joined(parts) for parts in rounds]
-        made = replace(order, count=len(samples[0].seeds), scales=order.scales[: len(samples)])
-        names = order.facts.class_names
-        verdicts = [verdicts_of(judge, each.tensor, names) for each in samples]
-        return Made(made, samples, verdicts, total, time.perf_counter() - begin)
+        samples = Samples.joined(parts)
+        captions = captions_of(order, samples, judge)
+        return Made(order, total, samples, captions, time.perf_counter() - begin)
 
 
-def verdicts_of(judge: Any | None, images: Tensor, class_names: Sequence[str]) -> list[str]:
-    """What a judge that took no part in making images takes each for, and how sure it is.
-
-    Args:
-        judge: Features with 'logits'; None says nothing.
-        images: (N, C, H, W) in [-1, 1].
-        class_names: What its classes are called.
-    """
-    if judge is None or not class_names:
-        return [''] * len(images)
-    logits = judge(as_uint8(images).expand(-1, 3, -1, -1))['logits']
+def captions_of(order: Order, samples: Samples, judge: Any | None = None) -> list[str]:
+    """What is said of each sample: seed or scale, class, and what a judge takes it for."""
+    names, count = order.facts.class_names, len(samples.seeds)
+    said = [f'seed {seed}' for seed in samples.seeds]
+    if order.scales:
+        said = [f'scale {order.scales[i % len(order.scales)]:g}' for i in range(count)]
+    if samples.labels is not None and names:
+        said = [
+            f'{text} · {class_called(names[label])}'
+            for text, label in zip(said, samples.labels.tolist(), strict=True)
+        ]
+    if judge is None or not names:
+        return said
+    # It took no part in making them.
+    logits = judge(as_uint8(samples.tensor).expand(-1, 3, -1, -1))['logits']
     sure, seen = logits.float().softmax(dim=1).max(dim=1)
     return [
-        f'judge: {class_called(class_names[label])} {chance:.0%}'
-        for label, chance in zip(seen.tolist(), sure.tolist(), strict=True)
+        f'{text} · judge: {class_called(names[label])} {chance:.0%}'
+        for text, label, chance in zip(said, seen.tolist(), sure.tolist(), strict=True)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from mmagic_adm.apis.sampling import scheduler_named
@@ -11,6 +12,7 @@ from mmagic_adm.demo.catalogue import ModelFacts
 from mmagic_adm.guidance import Guidance, Need, named_guidance
 from mmagic_adm.guidance.base import OUTSIDE_STEPS
 from mmagic_adm.guidance.source import guidance_config
+from mmagic_adm.models.scheduler_choice import TRAINED_PROCESS
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS
 from mmagic_adm.schedulers import DiscreteScheduler
 
@@ -76,3 +78,38 @@ def takes_interval(facts: ModelFacts, name: str) -> bool:
     """Whether guidance can be told between which timesteps to act."""
     has_pace = name != NONE and 'pace' in inspect.signature(kind_of(name)).parameters
     return has_pace and not facts.is_cascade
+
+
+def changed_arguments(
+    facts: ModelFacts,
+    name: str,
+    numbers: Mapping[str, float],
+    interval: tuple[float, float] | None,
+    scheduler: str | None,
+) -> dict[str, Any]:
+    """Arguments of a model that differ from its config when it is guided so.
+
+    The scale and the scheduler are left to ``sample``, but for a scheduler without which the
+    method is not defined.
+    """
+    if facts.is_cascade:
+        return {}
+    if name == NONE:
+        return {} if facts.guidance is None else dict(guidance=None)
+    usual, wanted = usual_numbers(facts, name), config_of(facts, name)
+    for number, value in numbers.items():
+        if number != 'scale' and value != usual[number]:
+            wanted[number] = value
+    wanted.pop('interval', None)
+    if interval is not None:
+        wanted['interval'] = interval
+    changed: dict[str, Any] = {}
+    if wanted != facts.own_guidance:
+        changed['guidance'] = wanted if len(wanted) > 1 else name
+    if name != own_method(facts) and Need.CLASSIFIER in facts.offers - kind_of(name).requires:
+        changed['classifier'] = None
+    if name not in methods_for(facts):
+        own, trained = facts.scheduler or {}, ('beta_schedule', *TRAINED_PROCESS)
+        kept = {argument: own[argument] for argument in trained if argument in own}
+        changed['diffusion_scheduler'] = scheduler_named(scheduler or '') | kept
+    return changed

@@ -1,42 +1,40 @@
-"""What a visitor asks for, checked before any work."""
+"""What a visitor asks for, in the words of ``init_model`` and ``sample``."""
 
 from __future__ import annotations
 
-import math
-import re
-import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mmagic_adm.apis.sampling import named_schedulers, scheduler_named
-from mmagic_adm.arguments import Argument
+from mmagic_adm.apis.sampling import named_schedulers
 from mmagic_adm.demo.catalogue import ModelFacts, facts_of
+from mmagic_adm.demo.entries import (
+    check_count,
+    read_interval,
+    read_numbers,
+    read_scales,
+    read_text,
+    read_whole,
+)
 from mmagic_adm.demo.methods import (
     NONE,
-    config_of,
+    changed_arguments,
     kind_of,
     methods_for,
-    own_method,
     takes_interval,
     title,
     usual_numbers,
 )
 from mmagic_adm.diffusion.randomness import MAX_SEED
 from mmagic_adm.guidance import Need
-from mmagic_adm.models.scheduler_choice import TRAINED_PROCESS
 
 if TYPE_CHECKING:
     from mmagic_adm.demo.hole import Hole
 
-MAX_IMAGES = 100
 MAX_STEPS = 1000
 
 # The scheduler that a model is configured with.
 OWN_SCHEDULER = 'own'
-
-# What a field may hold; nothing that a person writes there is longer.
-LONGEST_TEXT = 200
 
 
 @dataclass(frozen=True)
@@ -46,31 +44,29 @@ class Order:
     Attributes:
         model: Name of its config, or path.
         weights: Path, URL or name of weights in the place of its own; '' leaves those.
+        changes: Arguments of the model that differ from its config, for ``init_model``.
         labels: Classes, repeated over the samples; none for a model without classes.
-        count: How many samples.
+        count: How many samples, at each scale of a sweep.
         seed: Seed of the first.
-        steps: Steps to take; None takes the model's own.
-        scheduler: Name of a scheduler; None is the model's own.
-        method: Name of the guidance.
-        numbers: Its numbers, by their names.
-        interval: Timesteps between which it acts; None is all.
-        scales: Guidance scales to make all samples at, in place of its own.
-        every: Keep every so many steps as a trajectory.
+        steps: As ``sample`` takes it, as are the next three.
+        scheduler: Likewise.
+        scale: Likewise.
+        trajectory: Likewise.
+        scales: Guidance scales to make each sample at, in place of its own.
         hole: What to fill in a picture.
     """
 
     model: str
     weights: str
+    changes: Mapping[str, Any]
     labels: tuple[int, ...]
     count: int
     seed: int
     steps: int | None
     scheduler: str | None
-    method: str
-    numbers: Mapping[str, float]
-    interval: tuple[float, float] | None
+    scale: float | None
+    trajectory: int | None = None
     scales: tuple[float, ...] = ()
-    every: int | None = None
     hole: Hole | None = field(default=None, compare=False)
 
     @property
@@ -79,46 +75,16 @@ class Order:
         return facts_of(self.model)
 
     @property
-    def changes(self) -> dict[str, Any]:
-        """Arguments of the model that differ from its config, for ``init_model``.
-
-        The scheduler is among them where the method is not defined under the model's own;
-        elsewhere it is left to ``sample``.
-        """
-        facts = self.facts
-        if facts.is_cascade:
-            return {}
-        if self.method == NONE:
-            return {} if facts.guidance is None else dict(guidance=None)
-        usual, wanted = usual_numbers(facts, self.method), config_of(facts, self.method)
-        for name, value in self.numbers.items():
-            if name != 'scale' and value != usual[name]:
-                wanted[name] = value
-        wanted.pop('interval', None)
-        if self.interval is not None:
-            wanted['interval'] = self.interval
-        changed: dict[str, Any] = {}
-        if wanted != facts.own_guidance:
-            changed['guidance'] = wanted if len(wanted) > 1 else self.method
-        is_own = self.method == own_method(facts)
-        if not is_own and Need.CLASSIFIER in facts.offers - kind_of(self.method).requires:
-            changed['classifier'] = None
-        if self.method not in methods_for(facts):
-            own, trained = facts.scheduler or {}, ('beta_schedule', *TRAINED_PROCESS)
-            kept = {name: own[name] for name in trained if name in own}
-            changed['diffusion_scheduler'] = scheduler_named(self.scheduler or '') | kept
-        return changed
-
-    @property
-    def scheduler_to_give(self) -> str | None:
-        """The scheduler as ``sample`` takes it; None where the model is built with it."""
-        return None if 'diffusion_scheduler' in self.changes else self.scheduler
-
-    @property
-    def scale_to_give(self) -> float | None:
-        """The scale as ``sample`` takes it; 0 where the model would be guided by itself."""
-        guides_itself = self.facts.is_cascade or Need.CLASSIFIER in self.facts.offers
-        return 0.0 if self.method == NONE and guides_itself else self.numbers.get('scale')
+    def each(self) -> dict[str, Any]:
+        """What belongs to each sample; those that differ in their scale alone follow each other."""
+        at_each = max(len(self.scales), 1)
+        seeds = range(self.seed, self.seed + self.count)
+        labels = [self.labels[i % len(self.labels)] for i in range(self.count) if self.labels]
+        return dict(
+            labels=[label for label in labels for _ in range(at_each)] or None,
+            seeds=[seed for seed in seeds for _ in range(at_each)],
+            scale=list(self.scales) * self.count if self.scales else self.scale,
+        )
 
 
 def read_order(
@@ -132,6 +98,7 @@ def read_order(
     method: Any,
     interval: Any,
     *numbers: Any,
+    scales: Any = None,
     **more: Any,
 ) -> Order:
     """An order from what stands in the fields of the page.
@@ -140,120 +107,39 @@ def read_order(
         ValueError: A field makes no sense; the message names it, and the way out.
     """
     facts = facts_of(model)
-    if (weights := text_in(weights, 'the weights')) and facts.is_cascade:
+    if (weights := read_text(weights, 'the weights')) and facts.is_cascade:
         raise ValueError('a model in stages takes no weights of yours: choose one without')
     labels = _labels(facts, classes)
-    each = whole_number(per_class, 'images per class' if labels else 'images', 1)
+    each = read_whole(per_class, 'images per class' if labels else 'images', 1)
     count = each * max(len(labels), 1)
-    if count > MAX_IMAGES:
-        asked = f'{len(labels)} classes with {each} images each' if labels else f'{each} images'
-        raise ValueError(f'{asked}: a run makes up to {MAX_IMAGES} images, not {count}')
-    named: str | None = text_in(scheduler, 'the scheduler')
+    asked = f'{len(labels)} classes with {each} images each' if labels else f'{each} images'
+    check_count(count, asked)
+    named: str | None = read_text(scheduler, 'the scheduler')
     named = None if named in ('', OWN_SCHEDULER) else named
     if named is not None and named not in (there := named_schedulers()):
         raise ValueError(f'no scheduler is called {named!r}; there are {", ".join(there)}')
-    method = text_in(method, 'the guidance') or NONE
-    offered = methods_for(facts, named)
-    if method not in offered:
+    method = read_text(method, 'the guidance') or NONE
+    if method not in (offered := methods_for(facts, named)):
         raise ValueError(
             f'guidance by {method!r} does not go with {facts.name} under '
             f'{named or "its own scheduler"}; it takes {", ".join(offered)}'
         )
-    is_guided = method != NONE
+    given, between = _guided(facts, method, interval, numbers) if method != NONE else ({}, None)
+    changes = changed_arguments(facts, method, given, between, named)
+    guides_itself = facts.is_cascade or Need.CLASSIFIER in facts.offers
     return Order(
         model=model,
         weights=weights,
+        changes=changes,
         labels=labels,
         count=count,
-        seed=whole_number(seed, 'the first seed', 0, MAX_SEED - count + 1),
-        steps=_steps(facts, steps),
-        scheduler=named,
-        method=method,
-        numbers=_numbers_of(facts, method, numbers) if is_guided else {},
-        interval=read_interval(facts, interval, method) if is_guided else None,
+        seed=read_whole(seed, 'the first seed', 0, MAX_SEED - count + 1),
+        steps=None if steps in (None, '') else _steps(facts, steps),
+        scheduler=None if 'diffusion_scheduler' in changes else named,
+        scale=given.get('scale', 0 if method == NONE and guides_itself else None),
+        scales=() if scales is None else _scales(facts, method, scales, count),
         **more,
     )
-
-
-def read_interval(facts: ModelFacts, field: Any, method: str) -> tuple[float, float] | None:
-    """Timesteps from '500-1000', or from shares of the process: '0.5-1'; None from nothing."""
-    if not (text := text_in(field, 'the interval')):
-        return None
-    if not takes_interval(facts, method):
-        raise ValueError(f'{title(method)} of {facts.name} takes no interval: leave it empty')
-    last = facts.last_timestep
-    try:
-        low, high = map(float, re.split(r'(?:[\s,–-]|to)+', text.strip('([ ])')))
-    except ValueError:
-        raise ValueError(
-            f'the interval is two timesteps such as 500-{last:g}, or shares of the process such as '
-            f'0.5-1, not {text!r}'
-        ) from None
-    if 0 <= low <= high <= 1:
-        low, high = low * last, high * last
-    if not 0 <= low <= high <= last:
-        raise ValueError(
-            f'the interval goes up, and lies between 0 and {last:g}; {low:g} to {high:g} does not'
-        )
-    return number(low, 'low'), number(high, 'high')
-
-
-def read_scales(field: Any, images_each: int) -> tuple[float, ...]:
-    """Guidance scales from '0, 1, 2', each once, in their order."""
-    words = [word for word in re.split(r'[,;\s]+', text_in(field, 'the scales')) if word]
-    scales = tuple(dict.fromkeys(number(word, 'a guidance scale') for word in words))
-    if not scales:
-        raise ValueError('the sweep needs at least one scale: 0, 1, 2, for example')
-    if len(scales) * images_each > MAX_IMAGES:
-        raise ValueError(
-            f'{len(scales)} scales with {images_each} images each: a run makes up to {MAX_IMAGES} '
-            f'images, not {len(scales) * images_each}'
-        )
-    return scales
-
-
-def text_in(field: Any, what: str) -> str:
-    """The text that stands in a field, without the space around it."""
-    text = '' if field is None else field
-    if not isinstance(text, str) or len(text) > LONGEST_TEXT:
-        raise ValueError(f'{what} is a text of up to {LONGEST_TEXT} characters')
-    return text.strip()
-
-
-def read_numbers(arguments: Sequence[Argument], fields: Sequence[Any]) -> dict[str, float]:
-    """A method's numbers from their fields, each within the range that the method gives for it."""
-    return {
-        each.name: number(value, each.name, each.low, each.high, isinstance(each.default, int))
-        for each, value in zip(arguments, fields, strict=False)
-    }
-
-
-def whole_number(value: Any, what: str, low: int, high: float = math.inf) -> int:
-    """The whole number that stands in a field, between limits."""
-    return int(number(value, what, low, high, is_whole=True))
-
-
-def number(
-    value: Any,
-    what: str,
-    low: float = -math.inf,
-    high: float = math.inf,
-    is_whole: bool = False,
-) -> float:
-    """The number that stands in a field, between limits; a whole one without its point."""
-    try:
-        given = float(value)
-    except (TypeError, ValueError, OverflowError):
-        given = math.nan
-    is_number = math.isfinite(given) and low <= given <= high
-    if is_number and given == int(given):
-        return int(given)
-    if is_number and not is_whole:
-        return given
-    upwards = ' on' if high == math.inf else f' to {high:.15g}'
-    limits = '' if low == -math.inf else f' from {low:.15g}{upwards}'
-    shown = 'nothing' if value in (None, '') else reprlib.repr(value)
-    raise ValueError(f'{what} is a {"whole " * is_whole}number{limits}, not {shown}')
 
 
 def _labels(facts: ModelFacts, classes: Any) -> tuple[int, ...]:
@@ -262,23 +148,37 @@ def _labels(facts: ModelFacts, classes: Any) -> tuple[int, ...]:
     if not classes or not isinstance(classes, list):
         raise ValueError('choose at least one class')
     last = len(facts.class_names) - 1
-    return tuple(whole_number(each, 'a class', 0, last) for each in classes)
+    return tuple(read_whole(each, 'a class', 0, last) for each in classes)
 
 
-def _numbers_of(facts: ModelFacts, method: str, fields: Sequence[Any]) -> dict[str, float]:
-    """Numbers of guidance; the model's own may be outside the usual range."""
+def _steps(facts: ModelFacts, steps: Any) -> int:
+    trained = (
+        MAX_STEPS if facts.is_cascade else facts.built_scheduler.full_process.num_train_timesteps
+    )
+    return read_whole(steps, 'the number of steps', 1, min(MAX_STEPS, trained))
+
+
+def _guided(
+    facts: ModelFacts, method: str, interval: Any, numbers: Any
+) -> tuple[dict[str, float], tuple[float, float] | None]:
+    """Numbers of guidance, and when it acts; the model's own may be outside the usual range."""
     usual = usual_numbers(facts, method)
     ranges = [
         each._replace(low=min(each.low, usual[each.name]), high=max(each.high, usual[each.name]))
         for each in kind_of(method).arguments
     ]
-    return {**usual, **read_numbers(ranges, fields)}
+    if takes_interval(facts, method):
+        between = read_interval(interval, facts.last_timestep)
+    elif read_text(interval, 'the interval'):
+        raise ValueError(f'{title(method)} of {facts.name} takes no interval: leave it empty')
+    else:
+        between = None
+    return {**usual, **read_numbers(ranges, numbers)}, between
 
 
-def _steps(facts: ModelFacts, steps: Any) -> int | None:
-    if steps is None or steps == '':
-        return None
-    trained = (
-        MAX_STEPS if facts.is_cascade else facts.built_scheduler.full_process.num_train_timesteps
-    )
-    return whole_number(steps, 'the number of steps', 1, min(MAX_STEPS, trained))
+def _scales(facts: ModelFacts, method: str, scales: Any, count: int) -> tuple[float, ...]:
+    if method == NONE:
+        raise ValueError('without guidance there is nothing to sweep: choose a guidance')
+    if facts.is_cascade:
+        raise ValueError('a model in stages is not swept: choose one without')
+    return read_scales(scales, count)

@@ -9,6 +9,8 @@ import gradio as gr
 
 from mmagic_adm.demo.fields import QUICK, Fields
 from mmagic_adm.demo.hole import HoleTab
+from mmagic_adm.demo.making import Progress
+from mmagic_adm.demo.preview import progress_html
 from mmagic_adm.demo.runs import Runs
 from mmagic_adm.demo.tabs import SweepTab, Tab, TrajectoryTab, Updates
 
@@ -37,13 +39,13 @@ def build_page(runs: Runs, model: str) -> gr.Blocks:
         gr.HTML(f'<div class="adm-title"><h1>{TITLE}</h1><p>{SUBTITLE}</p></div>')
         with gr.Row():
             with gr.Column(scale=4, min_width=320):
-                fields = Fields(list(runs.models), model, runs.own_weights, runs.seconds)
+                fields = Fields(runs.models, model, runs.own_weights, runs.seconds)
             with gr.Column(scale=9, min_width=320), gr.Tabs():
-                tabs = [kind(fields.model) for kind in (Tab, SweepTab, TrajectoryTab, HoleTab)]
+                tabs = [kind() for kind in (Tab, SweepTab, TrajectoryTab, HoleTab)]
         for tab in tabs:
-            _connect(tab, tab.run, runs.results, runs, fields.all)
+            _connect(runs, tab, tab.run, runs.results, fields)
             if isinstance(tab, HoleTab):
-                _connect(tab, tab.example, runs.picture, runs, fields.all)
+                _connect(runs, tab, tab.example, runs.picture, fields)
 
         def leave(request: gr.Request) -> None:
             runs.visitors.leave(str(request.session_hash))
@@ -54,17 +56,14 @@ def build_page(runs: Runs, model: str) -> gr.Blocks:
 
 
 def _connect(
-    tab: Tab,
-    button: gr.Button,
-    work: Callable[..., Iterator[Updates]],
-    runs: Runs,
-    fields: list[Any],
+    runs: Runs, tab: Tab, button: gr.Button, work: Callable[..., Iterator[Updates]], fields: Fields
 ) -> None:
     """Lets a button of a tab do its work for whoever presses it, and another stop it."""
 
     def begin(request: gr.Request) -> list[Any]:
         runs.visitors.begin(str(request.session_hash), tab.place)
-        return tab.waiting()
+        waiting = progress_html(Progress('Waiting for your turn'))
+        return [gr.update(interactive=False), gr.update(interactive=True), waiting]
 
     def run(request: gr.Request, *values: Any) -> Iterator[Updates]:
         yield from work(tab, str(request.session_hash), *values)
@@ -76,13 +75,11 @@ def _connect(
     def settle() -> list[Any]:
         return [gr.update(interactive=True), gr.update(interactive=False)]
 
-    buttons = [tab.run, tab.stop]
-    asked = button.click(
-        begin, None, [*buttons, tab.view], js=TO_PICTURES.replace('PLACE', tab.place), **QUICK
-    )
+    buttons, to_pictures = [tab.run, tab.stop], TO_PICTURES.replace('PLACE', tab.place)
+    asked = button.click(begin, None, [*buttons, tab.view], js=to_pictures, **QUICK)
     done = asked.then(
         run,
-        [*tab.own, *fields],
+        [*tab.own, *fields.all],
         tab.outputs,
         preprocess=False,
         show_progress='hidden',

@@ -4,81 +4,69 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmagic_adm.demo.order import Order
 
 PYTHON_WIDTH = 64
-SHELL_WIDTH = 84
-
-# Where a hole's picture and mask are.
-HoleFiles = tuple[str, str] | None
 
 
-def as_python(order: Order, device: str | None = None, files: HoleFiles = None) -> str:
-    """Python that makes the same samples.
+def as_python(order: Order, folder: Path, device: str | None = None) -> str:
+    """Python that leaves the same samples in ``samples``.
 
     Args:
         order: What they were made by.
-        device: Where, if it was said.
-        files: Of the hole that they fill.
-
-    Returns:
-        A script that leaves them in ``samples``, and those of a sweep in ``sweep``, by scale.
+        folder: Where they were written, and the hole is that they fill.
+        device: Where they were made, if it was said.
     """
     given = _given(device=device, weights=order.weights or None)
     lines = [f'model = {_call("init_model", order.model, **given, **order.changes)}']
-    labels = [order.facts.class_names[label] for label in order.labels]
-    if not all(name.isdecimal() for name in labels):
-        lines.append(textwrap.shorten(f'# {", ".join(labels)}', PYTHON_WIDTH, placeholder=' ...'))
-    arguments = _arguments(order)
-    if order.hole is not None and files is not None:
-        operator = _call('Inpainting', _Name('model.sample_shape'), files[1])
-        lines.append(f'operator = {operator}')
-        places = _Name('model'), files[0], _Name('operator'), order.hole.method
-        call = _call('restore', *places, **order.hole.arguments, **arguments)
-        imports = 'restore\nfrom mmagic_adm.measurements import Inpainting'
-    else:
-        imports = 'sample'
-        scale = dict(scale=_Name('scale')) if order.scales else {}
-        call = _call('sample', _Name('model'), **{**arguments, **scale})
+    names = [order.facts.class_names[label] for label in order.labels]
+    if not all(name.isdecimal() for name in names):
+        lines.append(textwrap.shorten(f'# {", ".join(names)}', PYTHON_WIDTH, placeholder=' ...'))
+    model, imports, arguments = _Name('model'), 'sample', _arguments(order)
     if order.scales:
-        call = call.replace('\n', '\n    ')
-        scales = ', '.join(map(str, order.scales))
-        lines += ['sweep = {}', f'for scale in [{scales}]:', f'    sweep[scale] = {call}']
+        arguments = {**_given(**order.each), **arguments}
+        del arguments['num_samples'], arguments['seed']
+    if order.hole is None:
+        lines.append(f'samples = {_call("sample", model, **arguments)}')
     else:
-        lines.append(f'samples = {call}')
+        imports = 'restore\nfrom mmagic_adm.measurements import Inpainting'
+        mask = str(folder / 'mask.png')
+        lines.append(f'operator = {_call("Inpainting", _Name("model.sample_shape"), mask)}')
+        places = model, str(folder / 'picture.png'), _Name('operator'), order.hole.method
+        lines.append(f'samples = {_call("restore", *places, **order.hole.arguments, **arguments)}')
     return '\n'.join([f'from mmagic_adm.apis import init_model, {imports}', '', *lines, ''])
 
 
-def as_command(order: Order, out: str, device: str | None = None, files: HoleFiles = None) -> str:
-    """A shell command that makes the same samples; ``out`` is the folder that it writes them to."""
-    model, out, options = shlex.quote(order.model), shlex.quote(out), _arguments(order)
-    if order.hole is not None and files is not None:
-        picture, mask = map(shlex.quote, files)
+def as_command(order: Order, folder: Path, device: str | None = None) -> str:
+    """A shell command that makes the same samples, in a folder of its own; arguments likewise."""
+    model, options, out = shlex.quote(order.model), _arguments(order), f'outputs/{folder.name}'
+    if order.hole is None:
+        words = [f'mmagic-adm sample {model}']
+    else:
+        picture, mask = (shlex.quote(str(folder / f'{name}.png')) for name in ('picture', 'mask'))
         words = [f'mmagic-adm restore {picture}', f'--mask {mask}', f'--model {model}']
         words.append(f'--method {order.hole.method}')
         pairs = [f'{name}={value}' for name, value in order.hole.arguments.items()]
         words += [f'--method-arguments {" ".join(pairs)}'] if pairs else []
-    else:
-        words = [f'mmagic-adm sample {model}']
-    options |= _given(device=device, checkpoint=order.weights or None)
+    options |= _given(device=device, checkpoint=order.weights or None, out=out)
     if order.scales:
-        options['scale'], out = _Name('$scale'), f'{out}/scale-$scale'
+        options |= dict(scale=_Name('$scale'), out=_Name(f'{out}/scale-$scale'))
     for name, value in options.items():
         text = ','.join(map(str, value)) if isinstance(value, list) else str(value)
         quoted = text if isinstance(value, _Name) else shlex.quote(text)
         words.append(f'--{name.replace("_", "-")} {quoted}')
-    command = _wrapped([*words, f'--out {out}', *_config_options(order)])
+    command = ' '.join([*words, *_config_options(order)])
     if not order.scales:
         return f'{command}\n'
-    command = command.replace('\n', '\n  ')
-    return f'for scale in {" ".join(map(str, order.scales))}; do\n  {command}\ndone\n'
+    return f'for scale in {" ".join(map(str, order.scales))}; do {command}; done\n'
 
 
 class _Name(str):
-    """A name in Python, which stands without quotes."""
+    """What stands without quotes: a name in Python, a variable in a shell."""
 
     def __repr__(self) -> str:
         return str(self)
@@ -86,15 +74,15 @@ class _Name(str):
 
 def _arguments(order: Order) -> dict[str, Any]:
     """The arguments of ``sample`` or ``restore``, by which the options are called, too."""
-    is_hole = order.hole is not None
+    count, scale = ('num_samples', 'scale') if order.hole is None else ('draws', 'guidance_scale')
     return _given(
         labels=list(order.labels) or None,
-        **{'draws' if is_hole else 'num_samples': order.count},
+        **{count: order.count},
         seed=order.seed,
         steps=order.steps,
-        scheduler=order.scheduler_to_give,
-        **{'guidance_scale' if is_hole else 'scale': order.scale_to_give},
-        trajectory=order.every,
+        scheduler=order.scheduler,
+        **{scale: None if order.scales else order.scale},
+        trajectory=order.trajectory,
     )
 
 
@@ -145,14 +133,3 @@ def _option(value: Any) -> str:
         inner = ','.join(map(_option, value))
         return f'({inner})' if isinstance(value, tuple) else f'[{inner}]'
     return str(value)
-
-
-def _wrapped(words: Sequence[str]) -> str:
-    """A command over as many lines as it needs."""
-    lines = [words[0]]
-    for word in words[1:]:
-        if len(lines[-1]) + len(word) < SHELL_WIDTH:
-            lines[-1] += f' {word}'
-        else:
-            lines.append(f'    {word}')
-    return ' \\\n'.join(lines)

@@ -7,7 +7,6 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmagic_adm.apis.sampling import is_out_of_memory
@@ -15,8 +14,8 @@ from mmagic_adm.demo.background import Report, StoppedError, Visitors, follow
 from mmagic_adm.demo.hole import HoleTab
 from mmagic_adm.demo.making import Progress, make
 from mmagic_adm.demo.order import read_order
+from mmagic_adm.demo.outputs import Outputs
 from mmagic_adm.demo.reproduction import as_command, as_python
-from mmagic_adm.demo.results import Outputs, write_results
 from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.demo.tabs import Tab, Updates, first_classes
 from mmagic_adm.diffusion.randomness import MAX_SEED
@@ -62,15 +61,11 @@ class Runs:
         """
 
         def work(report: Report[Progress]) -> Updates:
-            own, fields = values[: len(tab.own)], values[len(tab.own) :]
-            self._check(fields)
-            made = make(self.shelf, tab.read(own, fields), report)
-            order = made.order
-            self.seconds[order.model] = made.seconds / made.count
-            files = write_results(self.outputs, made)
-            hole = order.hole.save(files.folder) if order.hole else None
-            command = as_command(order, _copy_folder(files.folder), self.device, hole)
-            return tab.results(made, files, as_python(order, self.device, hole), command)
+            made = make(self.shelf, tab.read(*self._allowed(tab, values)), report)
+            order, folder = made.order, self.outputs.write(made)
+            self.seconds[order.model] = made.seconds / len(made.captions)
+            copied = [form(order, folder, self.device) for form in (as_python, as_command)]
+            return tab.results(made, folder, *copied)
 
         return self._followed(work, tab, visitor)
 
@@ -78,20 +73,23 @@ class Runs:
         """Makes a picture to paint on, by a seed that no draw is likely to have."""
 
         def work(report: Report[Progress]) -> Updates:
-            fields = first_classes(values[len(tab.own) :], 1, 1)
-            self._check(fields)
-            order = dataclasses.replace(read_order(*fields), seed=secrets.randbelow(MAX_SEED))
-            return tab.show(make(self.shelf, order, report).rounds[0].images[0])
+            _, fields = self._allowed(tab, values)
+            order = read_order(*first_classes(fields, 1, 1))
+            order = dataclasses.replace(order, seed=secrets.randbelow(MAX_SEED))
+            return tab.show(make(self.shelf, order, report).samples.images[0])
 
         return self._followed(work, tab, visitor)
 
-    def _check(self, fields: Sequence[Any]) -> None:
+    def _allowed(self, tab: Tab, values: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+        """What stands in the tab's own fields, and in those of all, if everybody may ask for it."""
+        own, fields = values[: len(tab.own)], values[len(tab.own) :]
         model, weights, *_ = fields
         # A config is Python, and a path would run any that is on this machine.
         if model not in self.models:
             raise ValueError('there is no such model here: choose another')
         if weights and not self.own_weights:
             raise ValueError('weights of your own are for a server started with --own-weights')
+        return own, fields
 
     def _followed(
         self, work: Callable[[Report[Progress]], Updates], tab: Tab, visitor: str
@@ -105,11 +103,6 @@ class Runs:
             yield tab.message('Stopped before an image was done.')
         except Exception as error:
             yield tab.message(_explained(error), 'error')
-
-
-def _copy_folder(folder: Path) -> str:
-    """Where a copied command writes to: not where the demo did."""
-    return f'outputs/{folder.name}'
 
 
 def _explained(error: Exception) -> str:

@@ -14,11 +14,11 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from mmagic_adm.demo.catalogue import BUNDLED_MODEL, facts_of, sampling_models
+from mmagic_adm.demo.catalogue import BUNDLED_MODEL, facts_of, offered_models
 from mmagic_adm.demo.doorkeeper import EVERY_ADDRESS, LOOPBACK, Doorkeeper, names_served
 from mmagic_adm.demo.look import CSS, theme
+from mmagic_adm.demo.outputs import Outputs
 from mmagic_adm.demo.page import build_page
-from mmagic_adm.demo.results import Outputs
 from mmagic_adm.demo.runs import Runs
 from mmagic_adm.demo.shelf import Shelf
 
@@ -108,7 +108,7 @@ def start_server(
     # Where gradio copies what it shows. All that is in there is served, so it must be ours alone.
     os.environ['GRADIO_TEMP_DIR'] = str(kept.cache.resolve())
     kept.prune()
-    models = list(dict.fromkeys([*sampling_models(), model]))
+    models = list(dict.fromkeys([*offered_models(), model]))
     runs = Runs(Shelf(device), kept, models, device, own_weights)
     page = build_page(runs, model)
     app = gr.mount_gradio_app(
@@ -144,17 +144,15 @@ def listen(host: str, port: int | None) -> socket.socket:
     Raises:
         OSError: The address is none of this machine's, or no port is free; the message says so.
     """
-    if port is not None and not 0 <= port < 2**16:
-        raise ValueError(f'a port is a number from 0 to {2**16 - 1}, not {port}')
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
     for each in PORTS if port is None else [port]:
         try:
-            family, *_, address = socket.getaddrinfo(host, each, type=socket.SOCK_STREAM)[0]
-            return socket.create_server(address[:2], family=family)
-        except (OSError, UnicodeError) as error:
+            return socket.create_server((host, each), family=family)
+        except (OSError, OverflowError, UnicodeError) as error:
             if getattr(error, 'errno', None) != errno.EADDRINUSE:
                 raise OSError(
-                    f'--host {host} cannot be listened on ({error}); 127.0.0.1 is for this '
-                    'machine alone, 0.0.0.0 for all others too'
+                    f'--host {host} --port {each} cannot be listened on ({error}); 127.0.0.1 is '
+                    'for this machine alone, 0.0.0.0 for all others too'
                 ) from error
     taken = f'ports {PORTS[0]} to {PORTS[-1]} are' if port is None else f'port {port} is'
     raise OSError(f'{taken} taken; choose another: --port')

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gradio as gr
 
-from mmagic_adm.demo.catalogue import facts_of
-from mmagic_adm.demo.fields import QUICK
+from mmagic_adm.demo.entries import LONGEST_TEXT, read_whole
 from mmagic_adm.demo.making import Made, Progress
-from mmagic_adm.demo.methods import NONE
-from mmagic_adm.demo.order import (
-    LONGEST_TEXT,
-    MAX_STEPS,
-    Order,
-    read_order,
-    read_scales,
-    whole_number,
-)
-from mmagic_adm.demo.preview import (
-    Pictures,
-    captions_of,
-    data_uri,
-    file_url,
-    progress_html,
-    results_html,
-    status_html,
-)
-from mmagic_adm.demo.results import Files
-from mmagic_adm.files.pictures import as_pictures
+from mmagic_adm.demo.order import MAX_STEPS, Order, read_order
+from mmagic_adm.demo.outputs import NPZ, ZIP
+from mmagic_adm.demo.preview import progress_html, results_html, status_html
 
 Updates = dict[Any, Any]
+Pictures = list[tuple[Path, str]]
 
 # What a sweep shows: few pictures, which differ.
 SCALES, SWEPT_CLASSES = '0, 1, 4', 3
 
-# Steps that a trajectory shows where nobody says otherwise, about; and pictures at most.
+# Steps that a trajectory shows where nobody says otherwise, about; and of all images at most.
 FRAMES, MAX_FRAMES = 8, 120
 UNKNOWN_STEPS = 250
 
@@ -57,9 +42,8 @@ class Tab:
     action: ClassVar[str] = 'Sample'
     hint: ClassVar[str] = 'Images appear here as they are made.'
 
-    def __init__(self, model: gr.Dropdown) -> None:
+    def __init__(self) -> None:
         with gr.Tab(self.title, id=self.place):
-            self.model = model
             self.own = self.lay_out()
             with gr.Row(elem_classes='adm-run'):
                 self.run = gr.Button(
@@ -80,12 +64,15 @@ class Tab:
                         language=language,  # type: ignore[arg-type]
                         label=what.capitalize(),
                         show_line_numbers=False,
+                        wrap_lines=True,
                         interactive=False,
                         buttons=['copy'],
                         elem_id=f'{self.place}-{what}',
                     )
                     for what, language in (('python', 'python'), ('command', 'shell'))
                 )
+        files = [self.downloads, self.npz, self.zip]
+        self.outputs: list[Any] = [self.view, *files, self.copies, self.python, self.command]
 
     def lay_out(self) -> list[Any]:
         """Fields of its own, in the order in which :meth:`read` takes them."""
@@ -95,56 +82,37 @@ class Tab:
         """What is asked for."""
         return read_order(*fields)
 
-    def rows(self, made: Made, files: Files) -> tuple[list[tuple[str, Pictures]], int | None]:
-        """What is shown in rows, each with a title if it needs one, and in how many columns."""
-        (captions,) = captions_of(made)
-        sources = [[file_url(path)] for path in files.pictures]
-        return [('', [*self.before(made), *zip(sources, captions, strict=True)])], None
-
-    def before(self, made: Made) -> Pictures:
-        """What is shown before the samples."""
-        return []
-
-    @property
-    def outputs(self) -> list[Any]:
-        """All that a run updates."""
-        files = [self.downloads, self.npz, self.zip]
-        return [self.view, *files, self.copies, self.python, self.command]
-
-    def waiting(self) -> list[Any]:
-        """Updates of the buttons and the view for somebody whose turn has not come."""
-        return [
-            gr.update(interactive=False),
-            gr.update(interactive=True),
-            progress_html(Progress('Waiting for your turn')),
-        ]
+    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, int | None]:
+        """What is shown of a run's files, and in how many columns."""
+        return [(folder / f'{i:06d}.png', said) for i, said in enumerate(made.captions)], None
 
     def progress(self, progress: Progress) -> Updates:
         """The work as far as it has come."""
-        return {**self._without_results(), self.view: progress_html(progress)}
+        return self._without_results(progress_html(progress))
 
     def message(self, text: str, kind: str = 'note') -> Updates:
         """A line in place of samples."""
-        return {**self._without_results(), self.view: status_html(text, kind)}
+        return self._without_results(status_html(text, kind))
 
-    def results(self, made: Made, files: Files, python: str, command: str) -> Updates:
+    def results(self, made: Made, folder: Path, python: str, command: str) -> Updates:
         """Samples, and all that goes with them."""
-        images, where = 'image' if made.total == 1 else 'images', f'in {files.folder}'
-        text = f'{made.count} {images} in {made.seconds:.1f} s, {where}'
-        if made.count < made.total:
-            text = f'Stopped with {made.count} of {made.total} {images} done, {where}'
+        count, images = len(made.captions), 'image' if made.total == 1 else 'images'
+        text = f'{count} {images} in {made.seconds:.1f} s'
+        if count < made.total:
+            text = f'Stopped with {count} of {made.total} {images} done'
         return {
-            self.view: results_html(text, *self.rows(made, files)),
+            self.view: results_html(f'{text}, in {folder}', *self.pictures(made, folder)),
             self.downloads: gr.update(visible=True),
-            self.npz: str(files.npz.resolve()),
-            self.zip: str(files.zip.resolve()),
+            self.npz: str((folder / NPZ).resolve()),
+            self.zip: str((folder / ZIP).resolve()),
             self.copies: gr.update(visible=True),
             self.python: python,
             self.command: command,
         }
 
-    def _without_results(self) -> Updates:
-        return {each: gr.update(visible=False) for each in (self.downloads, self.copies)}
+    def _without_results(self, shown: str) -> Updates:
+        gone = gr.update(visible=False)
+        return {self.view: shown, self.downloads: gone, self.copies: gone}
 
 
 class SweepTab(Tab):
@@ -169,72 +137,45 @@ class SweepTab(Tab):
 
     def read(self, own: Sequence[Any], fields: Sequence[Any]) -> Order:
         """An image of each of the first classes at each scale."""
-        fields = first_classes(fields, SWEPT_CLASSES, 1)
-        order = read_order(*fields)
-        if order.method == NONE:
-            raise ValueError('without guidance there is nothing to sweep: choose a guidance')
-        return read_order(*fields, scales=read_scales(own[0], order.count))
+        return read_order(*first_classes(fields, SWEPT_CLASSES, 1), scales=own[0] or '')
 
-    def rows(self, made: Made, files: Files) -> tuple[list[tuple[str, Pictures]], int | None]:
+    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, int | None]:
         """Those that differ in nothing but the scale side by side."""
-        captions, count = captions_of(made), made.order.count
-        shown: Pictures = [
-            ([file_url(files.pictures[k * count + i])], captions[k][i])
-            for i in range(count)
-            for k in range(len(captions))
-        ]
-        return [('', shown)], len(captions)
+        return super().pictures(made, folder)[0], len(made.order.scales)
 
 
 class TrajectoryTab(Tab):
     """The ways from noise to the images."""
 
     place, title, action = 'trajectory', 'Trajectory', 'Show'
-    hint = 'A row for each image: above what the network sees, below what it believes in.'
+    hint = 'A strip for each image: above what the network sees, below what it believes in.'
 
     def lay_out(self) -> list[Any]:
         """Which steps to keep."""
-        every = gr.Number(
-            usual_every(self.model.value),
-            label='Keep every k-th step',
-            elem_id='trajectory-every',
-        )
-        self.model.input(usual_every, self.model, every, **QUICK)
-        return [every]
+        about = f'about {FRAMES} pictures of each'
+        return [
+            gr.Number(label='Keep every k-th step', placeholder=about, elem_id='trajectory-every')
+        ]
 
     def read(self, own: Sequence[Any], fields: Sequence[Any]) -> Order:
         """The samples, with their ways."""
-        every = whole_number(own[0], 'the step to keep', 1, MAX_STEPS)
-        order = read_order(*fields, every=every)
-        steps = order.steps or order.facts.steps or UNKNOWN_STEPS
-        frames = order.count * math.ceil((steps if isinstance(steps, int) else 1) / every)
+        order = read_order(*fields)
+        steps = order.steps or order.facts.steps
+        steps = steps if isinstance(steps, int) else UNKNOWN_STEPS
+        usual = math.ceil(steps / FRAMES)
+        every = read_whole(own[0] or usual, 'the step to keep', 1, MAX_STEPS)
+        frames = order.count * math.ceil(steps / every)
         if frames > MAX_FRAMES:
             raise ValueError(
                 f'every {every} of {steps} steps of {order.count} images makes {frames} pictures, '
                 f'and up to {MAX_FRAMES} are shown: keep fewer steps, or make fewer images'
             )
-        return order
+        return dataclasses.replace(order, trajectory=every)
 
-    def rows(self, made: Made, files: Files) -> tuple[list[tuple[str, Pictures]], int | None]:
-        """The kept steps of each sample: x_t above the predicted x_0, and at which timestep."""
-        (samples,), (captions,) = made.rounds, captions_of(made)
-        way = samples.trajectory
-        assert way is not None
-        rows = []
-        for i, caption in enumerate(captions):
-            x_t, x_0 = (as_pictures(way[name][:, i].clamp(-1, 1)) for name in ('x_t', 'pred_x0'))
-            frames: Pictures = [
-                ([data_uri(noisy), data_uri(predicted)], f't = {t:.4g}')
-                for noisy, predicted, t in zip(x_t, x_0, way['timesteps'], strict=True)
-            ]
-            rows.append((caption, frames))
-        return rows, len(way['timesteps'])
-
-
-def usual_every(model: str) -> int:
-    """Every how many steps a trajectory shows of a model, where nobody says otherwise."""
-    steps = facts_of(model).steps
-    return math.ceil((steps if isinstance(steps, int) else UNKNOWN_STEPS) / FRAMES)
+    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, int | None]:
+        """The kept steps of each: x_t above the predicted x_0, and how noisy it is."""
+        strips = enumerate(made.captions)
+        return [(folder / f'{i:06d}_trajectory.png', said) for i, said in strips], 1
 
 
 def first_classes(fields: Sequence[Any], classes: int, each: int) -> list[Any]:

@@ -28,8 +28,8 @@ def fields(**changes) -> list:
     return [*given, *([] if scale is None else [scale]), *numbers]
 
 
-def order(scales=(), every=None, **changes):
-    return read_order(*fields(**changes), scales=scales, every=every)
+def order(scales=None, trajectory=None, **changes):
+    return read_order(*fields(**changes), scales=scales, trajectory=trajectory)
 
 
 def captions_in(shown) -> list[str]:

@@ -4,21 +4,27 @@ import pytest
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.demo.catalogue import BUNDLED_MODEL, facts_of, sampling_models
+from mmagic_adm.configs import list_models
+from mmagic_adm.demo.catalogue import BUNDLED_MODEL, facts_of, offered_models
 from mmagic_adm.guidance import Need
+from mmagic_adm.model_index import released_models
+from mmagic_adm.models.configs import find_config
 
 
 def test_models_are_in_groups_the_bundled_first_and_upsamplers_not_at_all():
-    names = sampling_models()
-    groups = [facts_of(name).group for name in names]
+    listed = offered_models()
+    groups = [text.split(' · ')[0] for text in listed.values()]
     each_once = list(dict.fromkeys(groups))
     assert each_once[0] == 'Bundled'
     assert {'ImageNet 64×64', 'ImageNet 256×256', 'LSUN', 'Enlarged', 'EDM', 'DiT'} < set(each_once)
     assert groups == sorted(groups, key=each_once.index)
-    assert facts_of(BUNDLED_MODEL).group == 'Bundled'
-    assert facts_of('adm_ddim250_8xb32_imagenet-64x64').download > 1e9
-    assert 'adm_ddim250_8xb32_imagenet-64x64' in names
-    assert 'adm-u_ddim25_8xb32_imagenet-64x64-256x256' not in names
+    assert listed[BUNDLED_MODEL] == f'Bundled · {BUNDLED_MODEL}'
+    name = 'adm_ddim250_8xb32_imagenet-64x64'
+    assert listed[name] == f'ImageNet 64×64 · {name} · 1.2 GB'
+    assert listed['ffhq_p2'].startswith('Faces · ffhq_p2')
+    kinds = {name: find_config(name).model.type for name in [*list_models(), *released_models()]}
+    enlarging = {name for name, kind in kinds.items() if 'Upsampling' in kind}
+    assert listed.keys() == kinds.keys() - enlarging
 
 
 def test_an_upsampler_is_refused():
@@ -28,7 +34,7 @@ def test_an_upsampler_is_refused():
 
 def test_the_bundled_model():
     facts = facts_of('adm-g_ddim25_digits-16x16')
-    assert (facts.image_size, facts.steps, facts.download) == (16, 25, 0)
+    assert (facts.image_size, facts.steps) == (16, 25)
     assert facts.offers == {Need.CLASSIFIER, Need.NULL_LABEL, Need.MIDDLE}
     assert facts.class_names == tuple('0123456789')
     assert facts.last_timestep == 1000

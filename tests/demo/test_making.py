@@ -4,14 +4,16 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
 from mmagic_adm.apis import init_model, sample
+from mmagic_adm.apis.samples import Samples
 from mmagic_adm.demo.background import Report, StoppedError
-from mmagic_adm.demo.making import make
+from mmagic_adm.demo.making import captions_of, make
 from mmagic_adm.demo.shelf import Shelf
-from mmagic_adm.files.pictures import as_array, as_uint8
+from mmagic_adm.files.pictures import as_uint8
 from mmagic_adm.guidance.classifier import build_frozen
 from tests.demo.orders import DIGITS, order
 from tests.tiny import build_latent_model
@@ -20,10 +22,6 @@ from tests.tiny import build_latent_model
 @pytest.fixture(scope='module')
 def shelf():
     return Shelf('cpu')
-
-
-def pixels(made):
-    return as_array([picture for samples in made.rounds for picture in samples.images])
 
 
 class Listener:
@@ -43,10 +41,10 @@ def test_samples_are_those_of_the_api(shelf):
     expected = sample(
         init_model(DIGITS, 'cpu'), labels=[3, 7], num_samples=10, seed=5, steps=3, scale=2
     )
-    assert np.array_equal(pixels(made), expected.pixels)
-    assert made.rounds[0].labels.tolist() == [3, 7] * 5
-    assert made.rounds[0].seeds == expected.seeds
-    assert made.count == made.total == 10
+    assert np.array_equal(made.samples.pixels, expected.pixels)
+    assert made.samples.labels.tolist() == [3, 7] * 5
+    assert made.samples.seeds == expected.seeds
+    assert made.total == 10
 
 
 def test_it_tells_of_every_step_and_shows_what_is_predicted(shelf):
@@ -72,7 +70,7 @@ def test_latents_are_decoded_for_a_look_now_and_then(shelf, monkeypatch):
     assert len(looks) == 12
     assert {look.shape for look in looks} == {(2, 3, 16, 16)}
     assert len(set(map(id, looks))) == 2
-    assert pixels(made).shape == (2, 16, 16, 3)
+    assert made.samples.pixels.shape == (2, 16, 16, 3)
 
 
 def test_a_stop_comes_before_the_next_network_call(shelf, monkeypatch):
@@ -93,28 +91,20 @@ def test_samples_that_were_done_before_a_stop_are_kept_and_the_device_is_free(sh
         make(shelf, order(), Listener(stop_at=4))
     whole = make(shelf, order(per_class=5), Listener())
     part = make(shelf, order(per_class=5), Listener(stop_at=7))
-    assert (part.count, part.total) == (8, 10)
-    assert np.array_equal(pixels(part), pixels(whole)[:8])
+    assert (len(part.captions), part.total) == (8, 10)
+    assert np.array_equal(part.samples.pixels, whole.samples.pixels[:8])
 
 
 def test_a_sweep_differs_in_the_scale_alone(shelf):
-    made = make(shelf, order(scales=(0, 4)), Listener())
-    assert [samples.labels.tolist() for samples in made.rounds] == [[3, 7], [3, 7]]
-    strong = make(shelf, order(scale=4), Listener())
-    assert np.array_equal(pixels(made)[2:], pixels(strong))
-
-
-def test_a_sweep_that_was_stopped_has_whole_scales_alone(shelf):
-    swept = order(per_class=5, scales=(0, 1))
-    made = make(shelf, swept, Listener(stop_at=11))
-    assert (made.count, made.order.scales) == (10, (0,))
-    with pytest.raises(StoppedError):
-        make(shelf, swept, Listener(stop_at=7))
+    swept = make(shelf, order(scales='0, 4'), Listener()).samples
+    assert (swept.labels.tolist(), swept.seeds) == ([3, 3, 7, 7], [5, 5, 6, 6])
+    strong = make(shelf, order(scale=4), Listener()).samples
+    assert torch.allclose(swept.tensor[1::2], strong.tensor, atol=1e-5)
 
 
 def test_trajectories_have_the_steps_asked_for_of_all(shelf):
-    made = make(shelf, order(per_class=5, steps=5, every=2), Listener())
-    assert made.rounds[0].trajectory['x_t'].shape == (3, 10, 1, 16, 16)
+    made = make(shelf, order(per_class=5, steps=5, trajectory=2), Listener())
+    assert made.samples.trajectory['x_t'].shape == (3, 10, 1, 16, 16)
 
 
 @pytest.mark.parametrize('method', ['classifier', 'none'])
@@ -123,12 +113,30 @@ def test_a_judge_says_what_it_sees_and_the_classifier_that_guided_does_not(shelf
     assert asked.facts.judge['weights'] == 'bundled://digits-16x16_judge.safetensors'
     judge = build_frozen(dict(asked.facts.judge))
     made = make(shelf, asked, Listener())
-    seen = judge(as_uint8(made.rounds[0].tensor).expand(-1, 3, -1, -1))['logits'].softmax(1).max(1)
-    assert made.verdicts == [
-        [f'judge: class {label} {sure:.0%}' for sure, label in zip(*seen, strict=True)]
+    seen = judge(as_uint8(made.samples.tensor).expand(-1, 3, -1, -1))['logits'].softmax(1).max(1)
+    assert [text.partition('judge: ')[2] for text in made.captions] == [
+        f'class {label} {sure:.0%}' for sure, label in zip(*seen, strict=True)
     ]
 
 
-def test_without_a_judge_nothing_is_said(shelf, monkeypatch):
-    monkeypatch.setattr(shelf, 'judge_for', lambda order: None)
-    assert make(shelf, order(), Listener()).verdicts == [['', '']]
+class Judge:
+    def __call__(self, images):
+        assert (images.shape, images.dtype) == ((2, 3, 16, 16), torch.uint8)
+        return dict(logits=torch.tensor([[5.0] + [0] * 9, [0.0] * 8 + [3, 0]]))
+
+
+def test_captions_say_seed_or_scale_class_and_what_a_judge_takes_it_for():
+    def captions(asked, judge=None):
+        given = {**asked.each, 'labels': torch.tensor(asked.each['labels'])}
+        return captions_of(asked, Samples(dict(given, samples=torch.zeros(2, 1, 16, 16))), judge)
+
+    assert captions(order(), Judge()) == [
+        'seed 5 · class 3 · judge: class 0 94%',
+        'seed 6 · class 7 · judge: class 8 69%',
+    ]
+    assert captions(order(scales='0, 0.5', classes=[7])) == [
+        'scale 0 · class 7',
+        'scale 0.5 · class 7',
+    ]
+    named = order(model='adm-g_ddim25_8xb32_imagenet-64x64', classes=[207, 333])
+    assert captions(named) == ['seed 5 · golden retriever', 'seed 6 · hamster']

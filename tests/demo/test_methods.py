@@ -8,7 +8,7 @@ import gradio as gr
 
 from mmagic_adm.apis.sampling import named_schedulers
 from mmagic_adm.arguments import Argument
-from mmagic_adm.demo.catalogue import facts_of, sampling_models
+from mmagic_adm.demo.catalogue import facts_of, offered_models
 from mmagic_adm.demo.fields import Fields
 from mmagic_adm.demo.methods import methods_for, own_method, title, usual_numbers
 from mmagic_adm.guidance import Form, Guidance, Need, named_guidance
@@ -38,7 +38,7 @@ def test_only_what_goes_with_model_and_scheduler_is_offered(model, scheduler, ex
 
 
 def test_every_model_is_offered_what_it_is_configured_with():
-    for model in sampling_models():
+    for model in offered_models():
         facts = facts_of(model)
         method = own_method(facts)
         assert method in methods_for(facts), model

@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.demo.order import read_interval, read_scales
+from mmagic_adm.demo.catalogue import size_of_weights
+from mmagic_adm.demo.entries import read_interval, read_scales
 from tests.demo.orders import DIGITS, order
 
 LSUN = 'adm_ddim250_8xb32_lsun-cat-256x256'
@@ -13,13 +14,13 @@ LSUN = 'adm_ddim250_8xb32_lsun-cat-256x256'
 def test_an_order_says_what_the_fields_say():
     read = order(per_class=2, scheduler='ddpm', interval='500-1000')
     assert (read.labels, read.count, read.seed, read.steps) == ((3, 7), 4, 5, 3)
-    assert (read.scheduler, read.method, read.numbers) == ('ddpm', 'classifier', dict(scale=2))
-    assert read.interval == (500, 1000)
+    assert (read.scheduler, read.scale) == ('ddpm', 2)
+    assert read.changes == dict(guidance=dict(type='classifier', interval=(500, 1000)))
 
 
 def test_a_model_without_classes_needs_none():
     read = order(model=LSUN, classes=None, per_class=3, method='none')
-    assert (read.labels, read.count, read.scale_to_give) == ((), 3, None)
+    assert (read.labels, read.count, read.scale) == ((), 3, None)
 
 
 def test_weights_of_ones_own_are_not_for_stages():
@@ -35,7 +36,7 @@ def test_guidance_without_a_pace_takes_no_interval():
 
 def test_without_guidance_its_fields_do_not_count():
     read = order(method='none', scale='nonsense', interval='nonsense')
-    assert (read.numbers, read.interval, read.scale_to_give) == ({}, None, 0)
+    assert (read.changes, read.scale) == ({}, 0)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_nonsense_is_refused_in_one_line(changes, message):
     ],
 )
 def test_intervals_are_timesteps_or_shares(text, expected):
-    assert read_interval(order().facts, text, 'classifier') == pytest.approx(expected)
+    assert read_interval(text, 1000) == pytest.approx(expected)
 
 
 def test_scales_are_read_once_each_in_their_order():
@@ -105,4 +106,4 @@ def test_scales_that_make_no_sense(text, message):
 
 def test_the_model_of_the_tests_is_the_bundled_one():
     assert order().facts.name == DIGITS
-    assert order().facts.download == 0
+    assert size_of_weights(DIGITS) == 'comes with the package'

@@ -1,6 +1,7 @@
 """What is shown of samples, done and in the making."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,41 +10,10 @@ from PIL import Image
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.apis.samples import Samples
-from mmagic_adm.demo.making import Made, Progress, verdicts_of
-from mmagic_adm.demo.preview import captions_of, progress_html, results_html, status_html
-from tests.demo.orders import order
+from mmagic_adm.demo.making import Progress
+from mmagic_adm.demo.preview import progress_html, results_html, status_html
 
 PICTURE = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
-
-
-def made(verdicts, **changes):
-    asked = order(**changes)
-    labels = torch.tensor(asked.labels) if asked.labels else None
-    samples = Samples(dict(samples=torch.zeros(2, 1, 16, 16), labels=labels, seeds=[5, 6]))
-    return Made(asked, [samples], [verdicts], 2, 1.0)
-
-
-def test_captions_say_seed_class_and_what_a_judge_takes_it_for():
-    assert captions_of(made(['judge: class 3 98%', ''])) == [
-        ['seed 5 · class 3 · judge: class 3 98%', 'seed 6 · class 7']
-    ]
-    named = made(['', ''], model='adm-g_ddim25_8xb32_imagenet-64x64', classes=[207, 333])
-    assert captions_of(named) == [['seed 5 · golden retriever', 'seed 6 · hamster']]
-
-
-def test_a_verdict_is_the_judges_and_may_differ_from_what_was_asked_for():
-    class Judge:
-        def __call__(self, images):
-            assert (images.shape, images.dtype) == ((2, 3, 16, 16), torch.uint8)
-            return dict(logits=torch.tensor([[5.0, 0, 0], [0, 0, 1]]))
-
-    images = torch.zeros(2, 1, 16, 16)
-    assert verdicts_of(Judge(), images, ('face', 'heart', '2')) == [
-        'judge: face 99%',
-        'judge: class 2 58%',
-    ]
-    assert verdicts_of(None, images, ('face', 'heart')) == ['', '']
 
 
 def test_a_preview_shows_what_is_done_what_is_predicted_and_what_is_missing():
@@ -62,8 +32,8 @@ def test_a_preview_of_large_pictures_is_light():
 
 
 def test_every_picture_has_a_text():
-    rows = [('the first', [(['gradio_api/file=/a.png'], 'seed 5 · "a"')])]
-    html = results_html('1 image', rows, 3)
+    html = results_html('1 image', [(Path('/a.png'), 'seed 5 · "a"')], 3)
+    assert 'src="gradio_api/file=/a.png"' in html
     assert re.findall('alt="(.*?)"', html) == ['seed 5 · &quot;a&quot;']
     preview = progress_html(Progress('Step 1', 0.5, [PICTURE], torch.zeros(1, 1, 16, 16), 2))
     assert re.findall('alt="(.*?)"', preview) == ['image 1, done', 'image 2']
@@ -72,4 +42,4 @@ def test_every_picture_has_a_text():
 def test_text_is_text():
     assert '<b>' not in status_html('<b>bold</b>')
     assert '<b>' not in progress_html(Progress('<b>bold</b>'))
-    assert '<b>' not in results_html('', [('<b>', [(['a'], '<b>')])], None)
+    assert '<b>' not in results_html('<b>', [(Path('<b>'), '<b>')], None)

@@ -1,5 +1,6 @@
 """From a button to files and pictures, without a browser."""
 
+import re
 import threading
 
 import numpy as np
@@ -11,7 +12,7 @@ pytest.importorskip('gradio', reason='the demo needs gradio')
 import gradio as gr
 
 from mmagic_adm.apis import init_model, sample
-from mmagic_adm.demo.results import Outputs
+from mmagic_adm.demo.outputs import Outputs
 from mmagic_adm.demo.runs import Runs
 from mmagic_adm.demo.shelf import Shelf
 from mmagic_adm.demo.tabs import SweepTab, Tab, TrajectoryTab
@@ -28,8 +29,7 @@ def runs(tmp_path):
 @pytest.fixture(scope='module')
 def tabs():
     with gr.Blocks(), gr.Tabs():
-        model = gr.Dropdown([DIGITS], value=DIGITS)
-        return {kind.place: kind(model) for kind in (Tab, SweepTab, TrajectoryTab)}
+        return {kind.place: kind() for kind in (Tab, SweepTab, TrajectoryTab)}
 
 
 def last(runs, tab, *inputs, visitor='ann'):
@@ -66,12 +66,18 @@ def test_a_sweep_has_a_row_for_each_class(runs, tabs):
     assert '--columns: 2' in shown[tab.view]
 
 
-def test_a_trajectory_has_a_row_for_each_image(runs, tabs):
+def test_a_trajectory_has_a_strip_for_each_image(runs, tabs, tmp_path):
     tab = tabs['trajectory']
     shown = last(runs, tab, 2, *fields(steps=5, per_class=2))
-    assert captions_in(shown[tab.view]) == ['t = 800', 't = 400', 't = 0'] * 4
-    assert shown[tab.view].count('<h3>seed') == 4
-    assert shown[tab.view].count('<img') == 2 * 3 * 4
+    captions = [text.rsplit(' · ', 1)[0] for text in captions_in(shown[tab.view])]
+    assert captions == [f'seed {5 + i} · class {(3, 7)[i % 2]}' for i in range(4)]
+    strips = [strip.name for strip in sorted(tmp_path.glob('*/*_trajectory.png'))]
+    assert re.findall(r'src="[^"]*/([^"/]*)"', shown[tab.view]) == strips
+
+
+def test_a_trajectory_keeps_about_eight_steps_where_nobody_says(tabs):
+    assert tabs['trajectory'].read([None], fields(steps=50)).trajectory == 7
+    assert tabs['trajectory'].read([None], fields(steps=3)).trajectory == 1
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,7 @@ def test_a_trajectory_has_a_row_for_each_image(runs, tabs):
         ('samples', fields(interval='990-999'), 'holds none of the 3 timesteps'),
         ('sweep', ['', *fields()], 'at least one scale'),
         ('sweep', ['1, 2', *fields(method='none')], 'nothing to sweep'),
-        ('trajectory', [0, *fields()], 'the step to keep is a whole number'),
+        ('trajectory', [-1, *fields()], 'the step to keep is a whole number'),
         ('trajectory', [1, *fields(steps=1000)], 'makes 2000 pictures, and up to 120 are shown'),
         ('trajectory', [1, *fields(classes=None)], 'Choose at least one class'),
     ],

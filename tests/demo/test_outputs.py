@@ -12,22 +12,22 @@ from PIL import Image
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
 from mmagic_adm.demo.making import make
-from mmagic_adm.demo.results import Outputs, write_results
+from mmagic_adm.demo.outputs import NPZ, ZIP, Outputs
 from mmagic_adm.demo.shelf import Shelf
 from tests.demo.orders import order
 
 
 @pytest.fixture(scope='module')
 def made():
-    return make(Shelf('cpu'), order(every=2), lambda *_, **__: None)
+    return make(Shelf('cpu'), order(trajectory=2), lambda *_, **__: None)
 
 
 def test_downloads_hold_the_true_pixels(made, tmp_path):
-    files = write_results(Outputs(tmp_path), made)
-    with np.load(files.npz) as samples:
+    folder = Outputs(tmp_path).write(made)
+    with np.load(folder / NPZ) as samples:
         images, labels = samples['arr_0'], samples['arr_1']
     assert (images.shape, images.dtype, labels.tolist()) == ((2, 16, 16, 1), np.uint8, [3, 7])
-    with zipfile.ZipFile(files.zip) as archive:
+    with zipfile.ZipFile(folder / ZIP) as archive:
         assert archive.namelist() == [
             '000000.png',
             '000000_trajectory.gif',
@@ -42,14 +42,14 @@ def test_downloads_hold_the_true_pixels(made, tmp_path):
 
 
 def test_each_run_has_a_folder_of_its_own(made, tmp_path):
-    folders = {write_results(Outputs(tmp_path), made).folder for _ in range(3)}
+    folders = {Outputs(tmp_path).write(made) for _ in range(3)}
     assert len(folders) == 3
     assert {folder.parent for folder in folders} == {tmp_path}
 
 
 def test_of_too_many_runs_the_oldest_make_room(made, tmp_path):
     outputs = Outputs(tmp_path)
-    folders = [write_results(outputs, made).folder for _ in range(4)]
+    folders = [outputs.write(made) for _ in range(4)]
     sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in folders]
     for age, folder in enumerate(reversed(folders)):
         os.utime(folder, (0, time.time() - 60 * age))

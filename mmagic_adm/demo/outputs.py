@@ -1,4 +1,4 @@
-"""A run's files: a PNG for each sample, all in one .npz and in one .zip; and how long they stay."""
+"""Where a run's files are: a PNG for each sample, an .npz and a .zip of all; and for how long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import shutil
 import time
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
 
 from mmagic_adm.apis.sample_folder import SETTINGS, SampleFolder
 from mmagic_adm.demo.making import Made
@@ -19,6 +18,8 @@ from mmagic_adm.demo.making import Made
 _RUN = '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]_*_*'
 _DAY = 24 * 60 * 60
 _GIGABYTE = 10**9
+
+NPZ, ZIP = 'samples.npz', 'images.zip'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +46,22 @@ class Outputs:
         """Where the copies are that the page shows."""
         return self.folder / 'cache'
 
-    def new_run(self) -> Path:
-        """A folder for another run, which does not exist yet."""
+    def write(self, made: Made) -> Path:
+        """Writes samples to a folder of their own, which it gives."""
         self.prune()
-        return self.folder / f'{time.strftime("%Y-%m-%d_%H-%M-%S")}_{secrets.token_hex(4)}'
+        name = f'{time.strftime("%Y-%m-%d_%H-%M-%S")}_{secrets.token_hex(4)}'
+        order, samples = made.order, made.samples
+        hole = order.hole and dict(method=order.hole.method, arguments=order.hole.arguments)
+        folder = SampleFolder(self.folder / name, {**vars(order), 'hole': hole})
+        count = len(samples.seeds)
+        samples.save_into(folder, range(count))
+        folder.finish(count, samples.class_names)
+        if order.hole is not None:
+            order.hole.save(folder.path)
+        with zipfile.ZipFile(folder.path / ZIP, 'w') as archive:
+            for file in sorted(folder.path.glob('[0-9]*')):
+                archive.write(file, file.name)
+        return folder.path
 
     def prune(self) -> None:
         """Removes runs that are too old, and the oldest of too many; touches nothing else."""
@@ -67,35 +80,3 @@ def _age(path: Path) -> float:
 
 def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob('*') if file.is_file())
-
-
-class Files(NamedTuple):
-    """Where a run's samples are.
-
-    Attributes:
-        folder: All of them.
-        pictures: Each by itself.
-        npz: All in the family's format, ``arr_0`` and ``arr_1``.
-        zip: The pictures.
-    """
-
-    folder: Path
-    pictures: list[Path]
-    npz: Path
-    zip: Path
-
-
-def write_results(outputs: Outputs, made: Made) -> Files:
-    """Writes samples to a folder of their own."""
-    order = made.order
-    settings = {**vars(order), 'hole': order.hole and order.hole.settings}
-    folder = SampleFolder(outputs.new_run(), settings)
-    for i, samples in enumerate(made.rounds):
-        samples.save_into(folder, range(i * order.count, (i + 1) * order.count))
-    npz, _ = folder.finish(made.count, order.facts.class_names)
-    pictures = [folder.path / f'{i:06d}.png' for i in range(made.count)]
-    path = folder.path / 'images.zip'
-    with zipfile.ZipFile(path, 'w') as archive:
-        for picture in sorted([*pictures, *folder.path.glob('*_trajectory.*')]):
-            archive.write(picture, picture.name)
-    return Files(folder.path, pictures, npz, path)
