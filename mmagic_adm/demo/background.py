@@ -80,31 +80,3 @@ def follow(work: Callable[[Report[News]], Result], stop: Stop) -> Iterator[News 
         yield ended.result()
     finally:
         stop.set()
-
-
-class Visitors:
-    """Signals to stop, by visitor and by the place on the page where the work was started."""
-
-    def __init__(self) -> None:
-        self._stops: dict[tuple[str, str], Stop] = {}
-
-    def begin(self, visitor: str, place: str) -> None:
-        """Notes that a visitor wants something; what is running there ends."""
-        self.stop(visitor, place)
-        self._stops[visitor, place] = Stop()
-
-    def stop_of(self, visitor: str, place: str) -> Stop:
-        """What ends the work that a visitor wants: set already if nothing is wanted any more."""
-        ended = Stop()
-        ended.set()
-        return self._stops.get((visitor, place), ended)
-
-    def stop(self, visitor: str, place: str) -> None:
-        """Ends what a visitor has running at a place."""
-        self.stop_of(visitor, place).set()
-
-    def leave(self, visitor: str | None = None) -> None:
-        """Ends all that a visitor has running, or all have, and forgets it."""
-        for name, place in list(self._stops):
-            if visitor in (None, name):
-                self._stops.pop((name, place)).set()

@@ -133,7 +133,7 @@ class HoleTab(Tab):
         hole = Hole(*_painted(painted, order.facts.image_size), method, arguments)
         return dataclasses.replace(order, hole=hole)
 
-    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, int | None]:
+    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, str]:
         """What is known of the picture, and what it was made."""
         shown, columns = super().pictures(made, folder)
         return [(folder / 'known.png', 'what is known'), *shown], columns

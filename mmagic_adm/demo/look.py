@@ -28,14 +28,12 @@ CSS = """
 .adm-bar div { height: 100%; border-radius: 3px; background: var(--color-accent);
   transition: width .15s linear; }
 .adm-pictures { display: grid; gap: 8px; margin-top: .75rem; overflow-x: auto;
+  image-rendering: pixelated;
   grid-template-columns: repeat(auto-fill, minmax(min(9rem, 40%), 1fr)); }
-.adm-pictures.in-rows { grid-template-columns: repeat(var(--columns), minmax(4.5rem, 9rem)); }
-.adm-pictures h3 { grid-column: 1 / -1; position: sticky; left: 0; margin: .5rem 0 0;
-  font-size: .85rem; font-weight: 500; }
 .adm-pictures figure { margin: 0; min-width: 0; }
 .adm-pictures a { display: block; }
-.adm-pictures img, .adm-pictures > span { display: block; width: 100%; aspect-ratio: 1;
-  border-radius: 6px; margin: 0 0 3px !important; image-rendering: pixelated; }
+.adm-pictures img, .adm-pictures > span { display: block; width: 100%; aspect-ratio: auto 1;
+  border-radius: 6px; margin: 0 0 3px !important; }
 .adm-pictures > span { background: var(--border-color-primary); opacity: .4; }
 .adm-pictures figcaption { margin: 0 !important; font-size: .75rem; line-height: 1.25;
   text-align: center; text-wrap: balance; overflow-wrap: anywhere;

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from mmagic_adm.demo.background import Stop
 from mmagic_adm.demo.fields import QUICK, Fields
 from mmagic_adm.demo.hole import HoleTab
 from mmagic_adm.demo.making import Progress
@@ -24,7 +25,7 @@ LONGEST_QUEUE, AT_ONCE = 20, 4
 # On a small screen the pictures may be below what is seen.
 TO_PICTURES = """() => {
   document.getElementById('PLACE-view').scrollIntoView({block: 'nearest'});
-  return [];
+  return [null];
 }"""
 
 
@@ -43,43 +44,41 @@ def build_page(runs: Runs, model: str) -> gr.Blocks:
             with gr.Column(scale=9, min_width=320), gr.Tabs():
                 tabs = [kind() for kind in (Tab, SweepTab, TrajectoryTab, HoleTab)]
         for tab in tabs:
-            _connect(runs, tab, tab.run, runs.results, fields)
+            _connect(tab, tab.run, runs.results, fields)
             if isinstance(tab, HoleTab):
-                _connect(runs, tab, tab.example, runs.picture, fields)
-
-        def leave(request: gr.Request) -> None:
-            runs.visitors.leave(str(request.session_hash))
-
-        page.unload(leave)
+                _connect(tab, tab.example, runs.picture, fields)
     # Not by a request that goes past the queue.
     return page.queue(max_size=LONGEST_QUEUE, default_concurrency_limit=1, api_open=False)
 
 
 def _connect(
-    runs: Runs, tab: Tab, button: gr.Button, work: Callable[..., Iterator[Updates]], fields: Fields
+    tab: Tab, button: gr.Button, work: Callable[..., Iterator[Updates]], fields: Fields
 ) -> None:
     """Lets a button of a tab do its work for whoever presses it, and another stop it."""
 
-    def begin(request: gr.Request) -> list[Any]:
-        runs.visitors.begin(str(request.session_hash), tab.place)
+    def begin(running: Stop | None) -> list[Any]:
+        stop(running)
         waiting = progress_html(Progress('Waiting for your turn'))
-        return [gr.update(interactive=False), gr.update(interactive=True), waiting]
+        return [gr.update(interactive=False), gr.update(interactive=True), waiting, Stop()]
 
-    def run(request: gr.Request, *values: Any) -> Iterator[Updates]:
-        yield from work(tab, str(request.session_hash), *values)
+    def run(running: Stop, *values: Any) -> Iterator[Updates]:
+        yield from work(tab, running, *values)
 
-    def stop(request: gr.Request) -> Any:
-        runs.visitors.stop(str(request.session_hash), tab.place)
+    def stop(running: Stop | None) -> Any:
+        if running is not None:
+            running.set()
         return gr.update(interactive=False)
 
     def settle() -> list[Any]:
         return [gr.update(interactive=True), gr.update(interactive=False)]
 
     buttons, to_pictures = [tab.run, tab.stop], TO_PICTURES.replace('PLACE', tab.place)
-    asked = button.click(begin, None, [*buttons, tab.view], js=to_pictures, **QUICK)
+    asked = button.click(
+        begin, tab.running, [*buttons, tab.view, tab.running], js=to_pictures, **QUICK
+    )
     done = asked.then(
         run,
-        [*tab.own, *fields.all],
+        [tab.running, *tab.own, *fields.all],
         tab.outputs,
         preprocess=False,
         show_progress='hidden',
@@ -89,4 +88,4 @@ def _connect(
     )
     done.then(settle, None, buttons, **QUICK)
     if button is tab.run:
-        tab.stop.click(stop, None, tab.stop, **QUICK)
+        tab.stop.click(stop, tab.running, tab.stop, **QUICK)

@@ -45,13 +45,13 @@ def progress_html(progress: Progress) -> str:
     return bar + _grid([*shown, *['<span></span>'] * (progress.total - len(shown))])
 
 
-def results_html(text: str, pictures: Sequence[tuple[Path, str]], columns: int | None) -> str:
+def results_html(text: str, pictures: Sequence[tuple[Path, str]], columns: str) -> str:
     """A line about what was made, and the pictures.
 
     Args:
         text: The line.
         pictures: Files, and what is said of each.
-        columns: How many stand side by side; None is as many as there is room for.
+        columns: Those that they stand in, as CSS says it; '' is as many as there is room for.
     """
     shown = []
     for file, said in pictures:
@@ -61,8 +61,8 @@ def results_html(text: str, pictures: Sequence[tuple[Path, str]], columns: int |
     return status_html(text) + _grid(shown, columns)
 
 
-def _grid(shown: Sequence[str], columns: int | None = None) -> str:
-    style = '' if columns is None else f' in-rows" style="--columns: {columns}'
+def _grid(shown: Sequence[str], columns: str = '') -> str:
+    style = f'" style="grid-template-columns: {columns}' if columns else ''
     figures = ''.join(f'<figure>{each}</figure>' for each in shown)
     return f'<div class="adm-pictures{style}">{figures}</div>'
 

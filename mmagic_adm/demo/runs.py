@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from mmagic_adm.apis.sampling import is_out_of_memory
-from mmagic_adm.demo.background import Report, StoppedError, Visitors, follow
+from mmagic_adm.demo.background import Report, Stop, StoppedError, follow
 from mmagic_adm.demo.hole import HoleTab
 from mmagic_adm.demo.making import Progress, make
 from mmagic_adm.demo.order import read_order
@@ -34,7 +34,7 @@ class Runs:
         own_weights: Whether a visitor may name weights, see :func:`~mmagic_adm.demo.start_server`.
 
     Attributes:
-        visitors: Who has what running.
+        running: What ends the work that is going on.
         seconds: How long an image took, by the model that made it.
     """
 
@@ -48,15 +48,15 @@ class Runs:
     ) -> None:
         self.shelf, self.outputs, self.models = shelf, outputs, models
         self.device, self.own_weights = device, own_weights
-        self.visitors = Visitors()
+        self.running: set[Stop] = set()
         self.seconds: dict[str, float] = {}
 
-    def results(self, tab: Tab, visitor: str, *values: Any) -> Iterator[Updates]:
+    def results(self, tab: Tab, stop: Stop, *values: Any) -> Iterator[Updates]:
         """Makes what is asked for, and shows it.
 
         Args:
             tab: Where it is asked for.
-            visitor: Who asks.
+            stop: Ends the work.
             *values: What stands in the tab's own fields, and in those of all.
         """
 
@@ -67,9 +67,9 @@ class Runs:
             copied = [form(order, folder, self.device) for form in (as_python, as_command)]
             return tab.results(made, folder, *copied)
 
-        return self._followed(work, tab, visitor)
+        return self._followed(work, tab, stop)
 
-    def picture(self, tab: HoleTab, visitor: str, *values: Any) -> Iterator[Updates]:
+    def picture(self, tab: HoleTab, stop: Stop, *values: Any) -> Iterator[Updates]:
         """Makes a picture to paint on, by a seed that no draw is likely to have."""
 
         def work(report: Report[Progress]) -> Updates:
@@ -78,7 +78,7 @@ class Runs:
             order = dataclasses.replace(order, seed=secrets.randbelow(MAX_SEED))
             return tab.show(make(self.shelf, order, report).samples.images[0])
 
-        return self._followed(work, tab, visitor)
+        return self._followed(work, tab, stop)
 
     def _allowed(self, tab: Tab, values: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
         """What stands in the tab's own fields, and in those of all, if everybody may ask for it."""
@@ -92,10 +92,10 @@ class Runs:
         return own, fields
 
     def _followed(
-        self, work: Callable[[Report[Progress]], Updates], tab: Tab, visitor: str
+        self, work: Callable[[Report[Progress]], Updates], tab: Tab, stop: Stop
     ) -> Iterator[Updates]:
         """Updates of the page while the work goes on; an error becomes a line on the page."""
-        stop = self.visitors.stop_of(visitor, tab.place)
+        self.running.add(stop)
         try:
             for news in follow(work, stop):
                 yield tab.progress(news) if isinstance(news, Progress) else news
@@ -103,6 +103,8 @@ class Runs:
             yield tab.message('Stopped before an image was done.')
         except Exception as error:
             yield tab.message(_explained(error), 'error')
+        finally:
+            self.running.discard(stop)
 
 
 def _explained(error: Exception) -> str:

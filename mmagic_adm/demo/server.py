@@ -54,7 +54,8 @@ class Server(NamedTuple):
 
     def close(self) -> None:
         """Ends the server, and what it is at."""
-        self.runs.visitors.leave()
+        for stop in list(self.runs.running):
+            stop.set()
         self.page.close(verbose=False)
         self.http.should_exit = True
         self.thread.join(LAST_STEP)

@@ -25,6 +25,8 @@ SCALES, SWEPT_CLASSES = '0, 1, 4', 3
 # Steps that a trajectory shows where nobody says otherwise, about; and of all images at most.
 FRAMES, MAX_FRAMES = 8, 120
 UNKNOWN_STEPS = 250
+# Smooth, as there is text in them.
+STRIPS = 'repeat(auto-fill, minmax(min(24rem, 100%), 1fr)); image-rendering: auto'
 
 
 class Tab:
@@ -44,6 +46,8 @@ class Tab:
 
     def __init__(self) -> None:
         with gr.Tab(self.title, id=self.place):
+            # What ends the work that a visitor has running here.
+            self.running = gr.State()
             self.own = self.lay_out()
             with gr.Row(elem_classes='adm-run'):
                 self.run = gr.Button(
@@ -82,9 +86,9 @@ class Tab:
         """What is asked for."""
         return read_order(*fields)
 
-    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, int | None]:
-        """What is shown of a run's files, and in how many columns."""
-        return [(folder / f'{i:06d}.png', said) for i, said in enumerate(made.captions)], None
+    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, str]:
+        """What is shown of a run's files, and in which columns."""
+        return [(folder / f'{i:06d}.png', said) for i, said in enumerate(made.captions)], ''
 
     def progress(self, progress: Progress) -> Updates:
         """The work as far as it has come."""
@@ -139,9 +143,10 @@ class SweepTab(Tab):
         """An image of each of the first classes at each scale."""
         return read_order(*first_classes(fields, SWEPT_CLASSES, 1), scales=own[0] or '')
 
-    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, int | None]:
+    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, str]:
         """Those that differ in nothing but the scale side by side."""
-        return super().pictures(made, folder)[0], len(made.order.scales)
+        columns = f'repeat({len(made.order.scales)}, minmax(4.5rem, 9rem))'
+        return super().pictures(made, folder)[0], columns
 
 
 class TrajectoryTab(Tab):
@@ -152,9 +157,14 @@ class TrajectoryTab(Tab):
 
     def lay_out(self) -> list[Any]:
         """Which steps to keep."""
-        about = f'about {FRAMES} pictures of each'
         return [
-            gr.Number(label='Keep every k-th step', placeholder=about, elem_id='trajectory-every')
+            gr.Textbox(
+                label='Keep every k-th step',
+                placeholder=f'about {FRAMES} of each image',
+                max_lines=1,
+                max_length=LONGEST_TEXT,
+                elem_id='trajectory-every',
+            )
         ]
 
     def read(self, own: Sequence[Any], fields: Sequence[Any]) -> Order:
@@ -172,10 +182,10 @@ class TrajectoryTab(Tab):
             )
         return dataclasses.replace(order, trajectory=every)
 
-    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, int | None]:
+    def pictures(self, made: Made, folder: Path) -> tuple[Pictures, str]:
         """The kept steps of each: x_t above the predicted x_0, and how noisy it is."""
         strips = enumerate(made.captions)
-        return [(folder / f'{i:06d}_trajectory.png', said) for i, said in strips], 1
+        return [(folder / f'{i:06d}_trajectory.png', said) for i, said in strips], STRIPS
 
 
 def first_classes(fields: Sequence[Any], classes: int, each: int) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Work in a thread: followed, stopped, left alone; and whose work a button stops."""
+"""Work in a thread: followed, stopped, left alone."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
 
-from mmagic_adm.demo.background import StoppedError, Visitors, follow
+from mmagic_adm.demo.background import StoppedError, follow
 
 
 class Counting:
@@ -101,31 +101,3 @@ def test_work_that_is_stopped_already_does_nothing():
     with pytest.raises(StoppedError):
         list(follow(work, stop))
     assert work.calls == 0
-
-
-def test_a_stop_is_for_one_visitor_and_one_place():
-    visitors = Visitors()
-    for who, place in (('ann', 'samples'), ('ann', 'sweep'), ('bob', 'samples')):
-        visitors.begin(who, place)
-    visitors.stop('ann', 'samples')
-    assert visitors.stop_of('ann', 'samples').is_set()
-    assert not visitors.stop_of('ann', 'sweep').is_set()
-    assert not visitors.stop_of('bob', 'samples').is_set()
-
-
-def test_to_begin_again_ends_what_was_begun():
-    visitors = Visitors()
-    visitors.begin('ann', 'samples')
-    first = visitors.stop_of('ann', 'samples')
-    visitors.begin('ann', 'samples')
-    assert first.is_set()
-    assert not visitors.stop_of('ann', 'samples').is_set()
-
-
-def test_what_a_visitor_left_in_the_queue_is_not_begun():
-    visitors = Visitors()
-    visitors.begin('ann', 'samples')
-    running = visitors.stop_of('ann', 'samples')
-    visitors.leave('ann')
-    assert running.is_set()
-    assert visitors.stop_of('ann', 'samples').is_set()

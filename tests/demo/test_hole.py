@@ -8,6 +8,7 @@ pytest.importorskip('gradio', reason='the demo needs gradio')
 
 import gradio as gr
 
+from mmagic_adm.demo.background import Stop
 from mmagic_adm.demo.hole import HoleTab
 from mmagic_adm.demo.outputs import Outputs
 from mmagic_adm.demo.runs import Runs
@@ -48,10 +49,9 @@ def painted(tmp_path):
 
 
 def last(runs, tab, painted, *numbers, draws=2, method='ddnm', **changes):
-    runs.visitors.begin('ann', tab.place)
     shown = [*numbers, *[None] * (len(tab.own) - 3 - len(numbers))]
     asked = painted, draws, method, *shown, *fields(classes=[7, 3], **changes)
-    return list(runs.results(tab, 'ann', *asked))[-1]
+    return list(runs.results(tab, Stop(), *asked))[-1]
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,8 @@ def test_what_is_seen_stays_and_what_is_copied_makes_the_same(
 
 
 def test_a_picture_is_drawn_to_paint_on(runs, tab):
-    runs.visitors.begin('ann', tab.place)
     inputs = [None] * len(tab.own)
-    shown = list(runs.picture(tab, 'ann', *inputs, *fields()))[-1]
+    shown = list(runs.picture(tab, Stop(), *inputs, *fields()))[-1]
     assert shown[tab.editor].width >= 256
 
 

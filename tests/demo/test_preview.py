@@ -32,8 +32,9 @@ def test_a_preview_of_large_pictures_is_light():
 
 
 def test_every_picture_has_a_text():
-    html = results_html('1 image', [(Path('/a.png'), 'seed 5 · "a"')], 3)
+    html = results_html('1 image', [(Path('/a.png'), 'seed 5 · "a"')], '1fr 1fr')
     assert 'src="gradio_api/file=/a.png"' in html
+    assert 'grid-template-columns: 1fr 1fr' in html
     assert re.findall('alt="(.*?)"', html) == ['seed 5 · &quot;a&quot;']
     preview = progress_html(Progress('Step 1', 0.5, [PICTURE], torch.zeros(1, 1, 16, 16), 2))
     assert re.findall('alt="(.*?)"', preview) == ['image 1, done', 'image 2']
@@ -42,4 +43,4 @@ def test_every_picture_has_a_text():
 def test_text_is_text():
     assert '<b>' not in status_html('<b>bold</b>')
     assert '<b>' not in progress_html(Progress('<b>bold</b>'))
-    assert '<b>' not in results_html('<b>', [(Path('<b>'), '<b>')], None)
+    assert '<b>' not in results_html('<b>', [(Path('<b>'), '<b>')], '')

@@ -12,6 +12,7 @@ pytest.importorskip('gradio', reason='the demo needs gradio')
 import gradio as gr
 
 from mmagic_adm.apis import init_model, sample
+from mmagic_adm.demo.background import Stop
 from mmagic_adm.demo.outputs import Outputs
 from mmagic_adm.demo.runs import Runs
 from mmagic_adm.demo.shelf import Shelf
@@ -32,10 +33,9 @@ def tabs():
         return {kind.place: kind() for kind in (Tab, SweepTab, TrajectoryTab)}
 
 
-def last(runs, tab, *inputs, visitor='ann'):
+def last(runs, tab, *inputs):
     """What the page shows in the end."""
-    runs.visitors.begin(visitor, tab.place)
-    return list(runs.results(tab, visitor, *inputs))[-1]
+    return list(runs.results(tab, Stop(), *inputs))[-1]
 
 
 def images(updates, tab):
@@ -63,7 +63,7 @@ def test_a_sweep_has_a_row_for_each_class(runs, tabs):
     shown = last(runs, tab, '0, 4', *fields(per_class=30))
     captions = [text.rsplit(' · ', 1)[0] for text in captions_in(shown[tab.view])]
     assert captions == [f'scale {scale} · class {label}' for label in (3, 7) for scale in (0, 4)]
-    assert '--columns: 2' in shown[tab.view]
+    assert 'repeat(2, ' in shown[tab.view]
 
 
 def test_a_trajectory_has_a_strip_for_each_image(runs, tabs, tmp_path):
@@ -151,7 +151,7 @@ def test_two_at_once_get_their_own(runs, tabs):
     shown = {}
 
     def ask(visitor):
-        shown[visitor] = last(runs, tab, *requests[visitor], visitor=visitor)
+        shown[visitor] = last(runs, tab, *requests[visitor])
 
     threads = [threading.Thread(target=ask, args=[visitor]) for visitor in requests]
     for thread in threads:
@@ -173,17 +173,19 @@ def test_two_at_once_get_their_own(runs, tabs):
 
 def test_a_stop_ends_a_run_and_says_so(runs, tabs):
     tab = tabs['samples']
-    runs.visitors.begin('ann', 'samples')
-    updates = runs.results(tab, 'ann', *fields(steps=1000))
+    stop = Stop()
+    updates = runs.results(tab, stop, *fields(steps=1000))
     for shown in updates:
         if 'Step' in shown[tab.view]:
-            runs.visitors.stop('ann', 'samples')
+            assert runs.running == {stop}
+            stop.set()
     assert 'Stopped before an image was done' in shown[tab.view]
     assert not runs.shelf.turn.locked()
+    assert not runs.running
 
 
-def test_who_has_left_is_not_waited_for(runs, tabs):
-    runs.visitors.begin('ann', 'samples')
-    runs.visitors.leave('ann')
-    (shown,) = runs.results(tabs['samples'], 'ann', *fields())
+def test_who_has_stopped_in_the_queue_is_not_waited_for(runs, tabs):
+    stop = Stop()
+    stop.set()
+    (shown,) = runs.results(tabs['samples'], stop, *fields())
     assert 'Stopped' in shown[tabs['samples'].view]

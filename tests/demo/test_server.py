@@ -74,13 +74,13 @@ class Visitor:
         work = next(each for each in config['dependencies'] if each['trigger_after'] == self.begin)
         self.work, self.count = work['id'], len(work['inputs'])
 
-    def press(self, button, *data):
-        body = dict(fn_index=button, session_hash=self.name, data=data)
+    def press(self, button):
+        body = dict(fn_index=button, session_hash=self.name, data=[None])
         answer = self.ask('POST', f'{API}/run/predict', json=body)
         assert answer.status_code == 200, answer.text
 
     def join(self, *first, **changes):
-        data = [*first, *fields(**changes)]
+        data = [None, *first, *fields(**changes)]
         data += [None] * (self.count - len(data))  # numbers that the method has not
         body = dict(fn_index=self.work, session_hash=self.name, data=data)
         return self.ask('POST', f'{API}/queue/join', json=body).status_code
@@ -295,7 +295,7 @@ def test_a_field_is_read_at_once_or_refused(ann, changes, message):
 
 
 def test_nobody_goes_past_the_queue(ask, ann):
-    body = dict(fn_index=ann.work, session_hash='ann', data=fields())
+    body = dict(fn_index=ann.work, session_hash='ann', data=[None, *fields()])
     assert ask('POST', f'{API}/run/predict', json=body).status_code == 404
 
 
