@@ -28,6 +28,7 @@ def test_size_classes_and_download(name):
     codec = config.model.get('codec', network)
     assert summary.image_size == codec.image_size
     assert summary.num_classes == network.get('num_classes')
+    assert summary.enlarges == ('low_res_size' in config.model)
     weights = list(config.get('weights', {'unet': 'one of your own'}).values())
     weights += filter(None, [codec.get('weights')])
     if any('/' in each or ' ' in each for each in weights if not each.startswith('bundled://')):
@@ -50,6 +51,7 @@ def test_what_has_no_config_of_its_own_is_listed_and_can_be_sampled():
             network.get('num_classes'),
         )
         assert summary.licence == find(name).licence
+        assert summary.enlarges == (name == 'upsample_cond_500K')
     cifar = find_config('cifar10_uncond_50M_500K').model.diffusion_scheduler
     assert (cifar.num_train_timesteps, cifar.rescale_timesteps) == (4000, True)
     with torch.device('meta'):

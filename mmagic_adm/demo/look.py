@@ -32,9 +32,9 @@ CSS = """
   grid-template-columns: repeat(auto-fill, minmax(min(9rem, 40%), 1fr)); }
 .adm-pictures figure { margin: 0; min-width: 0; }
 .adm-pictures a { display: block; }
-.adm-pictures img, .adm-pictures > span { display: block; width: 100%; aspect-ratio: auto 1;
+.adm-pictures img, .adm-pictures span { display: block; width: 100%; aspect-ratio: auto 1;
   border-radius: 6px; margin: 0 0 3px !important; }
-.adm-pictures > span { background: var(--border-color-primary); opacity: .4; }
+.adm-pictures span { background: var(--border-color-primary); opacity: .4; }
 .adm-pictures figcaption { margin: 0 !important; font-size: .75rem; line-height: 1.25;
   text-align: center; text-wrap: balance; overflow-wrap: anywhere;
   color: var(--body-text-color-subdued); }

@@ -144,9 +144,9 @@ def test_what_was_not_foreseen_is_named_and_told_to_whoever_serves(runs, tabs, m
 def test_two_at_once_get_their_own(runs, tabs):
     tab = tabs['samples']
     requests = dict(
-        ann=fields(seed=5, classes=[3], method='classifier', interval='500-1000', steps=8),
-        bob=fields(seed=50, classes=[8], method='cfg', scale=3, steps=8),
-        eve=fields(seed=500, classes=[1], method='none', steps=8),
+        ann=fields(seed=5, classes=[3], method='classifier', interval='500-1000', steps=4),
+        bob=fields(seed=50, classes=[8], method='cfg', scale=3, steps=4),
+        eve=fields(seed=500, classes=[1], method='none', steps=4),
     )
     shown = {}
 
@@ -167,7 +167,7 @@ def test_two_at_once_get_their_own(runs, tabs):
         eve=({}, dict(labels=[1], seed=500, scale=0)),
     )
     for visitor, (changes, arguments) in expected.items():
-        samples = sample(init_model(DIGITS, 'cpu', **changes), steps=8, **arguments)['samples']
+        samples = sample(init_model(DIGITS, 'cpu', **changes), steps=4, **arguments)['samples']
         assert np.array_equal(images(shown[visitor], tab), as_array(as_pictures(samples)))
 
 
