@@ -44,8 +44,9 @@ CSS = """
   outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 /* One tab stop for all classes: they are taken out by backspace, or with the pointer. */
 @media (hover: hover) { #classes .token:not(:hover) .token-remove { visibility: hidden; } }
-/* On a small screen the buttons stay at hand below whatever is read. */
+/* On a small screen the buttons stay at hand below whatever is read, and pictures have room. */
 @media (max-width: 800px) {
+  [id$=-view] { min-height: 75vh; scroll-margin-top: .5rem; }
   .gradio-container { padding-bottom: 4.5rem !important; }
   .gradio-container .main { padding: .75rem !important; }
   .gradio-container [role=tab] { padding: 0 .4rem; }

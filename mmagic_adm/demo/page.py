@@ -24,7 +24,8 @@ LONGEST_QUEUE, AT_ONCE = 20, 4
 
 # On a small screen the pictures may be below what is seen.
 TO_PICTURES = """() => {
-  document.getElementById('PLACE-view').scrollIntoView({block: 'nearest'});
+  const block = window.innerWidth > 800 ? 'nearest' : 'start';
+  document.getElementById('PLACE-view').scrollIntoView({block});
   return [null];
 }"""
 

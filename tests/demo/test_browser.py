@@ -172,6 +172,9 @@ class TestWholePage:
                 assert button.evaluate('each => each.getBoundingClientRect().bottom') <= 844
             button.click()
             page.wait_for_selector(f'#{place}-view figcaption')
+            if width == 390:
+                first = page.locator(f'#{place}-view img').first
+                assert 0 <= first.evaluate('each => each.getBoundingClientRect().top') < 400
             page.get_by_text('Copy as Python or as a command').locator('visible=true').click()
             page.screenshot(path=tmp_path / f'{place}.png', full_page=True)
             assert page.evaluate('document.documentElement.scrollWidth') <= width, place
