@@ -23,6 +23,7 @@ from mmagic_adm.diffusion.randomness import MAX_SEED
 FORESEEN = (ValueError, ArithmeticError, ImportError, OSError)
 
 
+@dataclasses.dataclass
 class Runs:
     """What the buttons do.
 
@@ -32,24 +33,17 @@ class Runs:
         models: Names of the models that may be asked for.
         device: The device, if it was said which; the copied code says it again.
         own_weights: Whether a visitor may name weights, see :func:`~mmagic_adm.demo.start_server`.
-
-    Attributes:
-        running: What ends the work that is going on.
         seconds: How long an image took, by the model that made it.
+        running: What ends the work that is going on.
     """
 
-    def __init__(
-        self,
-        shelf: Shelf,
-        outputs: Outputs,
-        models: Collection[str],
-        device: str | None = None,
-        own_weights: bool = False,
-    ) -> None:
-        self.shelf, self.outputs, self.models = shelf, outputs, models
-        self.device, self.own_weights = device, own_weights
-        self.running: set[Stop] = set()
-        self.seconds: dict[str, float] = {}
+    shelf: Shelf
+    outputs: Outputs
+    models: Collection[str]
+    device: str | None = None
+    own_weights: bool = False
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    running: set[Stop] = dataclasses.field(default_factory=set)
 
     def results(self, tab: Tab, stop: Stop, *values: Any) -> Iterator[Updates]:
         """Makes what is asked for, and shows it.
