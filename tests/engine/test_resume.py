@@ -37,7 +37,7 @@ PROGRESSIVE = consistency_model(type='ProgressiveDistillationLoss', scales=dict(
 @pytest.mark.parametrize(
     'changes',
     [
-        dict(),
+        pytest.param(dict(), marks=pytest.mark.slow),  # which 'ramped-up' has too
         pytest.param(dict(optim_wrapper=dict(accumulative_counts=2)), marks=pytest.mark.slow),
         # MMEngine has functions among the state of this one.
         pytest.param(dict(param_scheduler=[ONE_CYCLE]), marks=pytest.mark.slow),

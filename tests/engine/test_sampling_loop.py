@@ -1,6 +1,7 @@
 import copy
 import json
 import os
+import shutil
 import uuid
 
 import numpy as np
@@ -33,12 +34,11 @@ def reference(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def config(checkpoint, reference, tmp_path):
+def config_of(checkpoint, reference, work_dir):
     metrics = ['InceptionScore', 'FrechetInceptionDistance', 'PrecisionRecall']
     return dict(
         default_scope='mmagic_adm',
-        work_dir=str(tmp_path / 'work'),
+        work_dir=str(work_dir),
         load_from=str(checkpoint),
         model=model_config(num_inference_steps=2),
         test_dataloader=dict(
@@ -58,6 +58,11 @@ def config(checkpoint, reference, tmp_path):
     )
 
 
+@pytest.fixture
+def config(checkpoint, reference, tmp_path):
+    return config_of(checkpoint, reference, tmp_path / 'work')
+
+
 def changed(config, **changes):
     """The config with other values under dotted keys (a double underscore for each dot)."""
     # MMEngine keeps loggers and visualisers by the experiment's name.
@@ -75,20 +80,36 @@ def samples(folder, count=COUNT):
         return arrays['arr_0'], arrays['arr_1']
 
 
-@pytest.fixture
-def interrupted(config, monkeypatch):
-    """A work directory in which three of five batches were made; the numbers asked for since."""
-    asked = []
-    test_step = SamplingLoop.run_iter
+@pytest.fixture(scope='module')
+def whole(checkpoint, reference, tmp_path_factory):
+    """A work directory in which all was made at once, and the figures."""
+    work = tmp_path_factory.mktemp('whole')
+    return work, run(config_of(checkpoint, reference, work))
+
+
+@pytest.fixture(scope='module')
+def begun(checkpoint, reference, tmp_path_factory):
+    """A work directory in which three of five batches were made."""
+    work, test_step = tmp_path_factory.mktemp('begun'), SamplingLoop.run_iter
 
     def interrupting(loop, idx, data_batch):
         if idx == 3:
             raise KeyboardInterrupt
         test_step(loop, idx, data_batch)
 
-    monkeypatch.setattr(SamplingLoop, 'run_iter', interrupting)
-    with pytest.raises(KeyboardInterrupt, match=r'with 9 of 14 samples in .*/samples; .*--resume'):
-        run(config)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(SamplingLoop, 'run_iter', interrupting)
+        said = r'with 9 of 14 samples in .*/samples; .*--resume'
+        with pytest.raises(KeyboardInterrupt, match=said):
+            run(config_of(checkpoint, reference, work))
+    return work
+
+
+@pytest.fixture
+def interrupted(begun, tmp_path, monkeypatch):
+    """The numbers that are asked for once three of five batches are in the work directory."""
+    asked, test_step = [], SamplingLoop.run_iter
+    shutil.copytree(begun, tmp_path / 'work')
 
     def watching(loop, idx, data_batch):
         asked.extend(data_batch['inputs']['index'])
@@ -98,9 +119,8 @@ def interrupted(config, monkeypatch):
     return asked
 
 
-def test_a_run_leaves_its_samples_and_their_figures(config, reference, tmp_path):
-    figures = run(config)
-    work = tmp_path / 'work'
+def test_a_run_leaves_its_samples_and_their_figures(whole, reference):
+    work, figures = whole
     expected = evaluate(reference, work / f'samples_{COUNT}x8x8x3.npz', TINY)
     assert figures == pytest.approx({name: expected[name] for name in figures})
     assert set(figures) == {'Inception Score', 'FID', 'Precision', 'Recall'}
@@ -112,9 +132,8 @@ def test_a_run_leaves_its_samples_and_their_figures(config, reference, tmp_path)
         assert sheet.size[0] > 3 * 8
 
 
-def test_samples_are_those_that_the_model_makes_of_their_seeds(config, tmp_path):
-    run(config)
-    images, labels = samples(tmp_path / 'work')
+def test_samples_are_those_that_the_model_makes_of_their_seeds(whole):
+    images, labels = samples(whole[0])
     model = build_model(num_inference_steps=2)
     made = model.infer(seeds=range(COUNT))
     assert labels.tolist() == made['labels'].tolist()
@@ -145,23 +164,20 @@ def test_samples_are_together_even_if_their_figures_cannot_be_had(config, tmp_pa
     assert len(samples(tmp_path / 'work')[0]) == COUNT
 
 
-def test_an_interrupted_run_goes_on_with_what_is_missing(config, interrupted, tmp_path):
+def test_an_interrupted_run_goes_on_with_what_is_missing(config, interrupted, whole, tmp_path):
     figures = run(config, test_cfg__resume=True)
     assert interrupted == list(range(9, COUNT))
-    whole = run(config, work_dir=str(tmp_path / 'whole'))
-    assert figures == pytest.approx(whole, rel=1e-6)
-    for resumed, at_once in zip(
-        samples(tmp_path / 'work'), samples(tmp_path / 'whole'), strict=True
-    ):
+    assert figures == pytest.approx(whole[1], rel=1e-6)
+    for resumed, at_once in zip(samples(tmp_path / 'work'), samples(whole[0]), strict=True):
         np.testing.assert_array_equal(resumed, at_once)
 
 
-def test_a_damaged_shard_is_made_again(config, interrupted, tmp_path):
+def test_a_damaged_shard_is_made_again(config, interrupted, whole, tmp_path):
     shard = tmp_path / 'work' / 'samples' / '00000003.npz'
     shard.write_bytes(shard.read_bytes()[:-200])
     figures = run(config, test_cfg__resume=True)
     assert interrupted == [3, 4, 5, *range(9, COUNT)]
-    assert figures == pytest.approx(run(config, work_dir=str(tmp_path / 'whole')), rel=1e-6)
+    assert figures == pytest.approx(whole[1], rel=1e-6)
 
 
 def test_a_finished_run_is_evaluated_again_without_sampling(config, tmp_path, interrupted):
@@ -190,8 +206,8 @@ def test_a_longer_run_takes_over_the_samples_of_a_shorter_one(config, interrupte
     )
 
 
-def test_a_shorter_run_takes_no_more_than_it_needs(config, tmp_path):
-    run(config)
+def test_a_shorter_run_takes_no_more_than_it_needs(config, whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path / 'work')
     count = 8
     run(config, test_cfg__resume=True, test_dataloader__dataset__num_samples=count)
     np.testing.assert_array_equal(
@@ -199,14 +215,11 @@ def test_a_shorter_run_takes_no_more_than_it_needs(config, tmp_path):
     )
 
 
-def test_any_number_of_processes_makes_the_same(config, interrupted, tmp_path):
-    whole = run(config, work_dir=str(tmp_path / 'whole'))
+def test_any_number_of_processes_makes_the_same(config, interrupted, whole, tmp_path):
     # Nine samples are there; five more are made by three processes.
     for figures in run_on_processes(lambda: run(config, test_cfg__resume=True), 3, tmp_path):
-        assert figures == pytest.approx(whole, rel=1e-6)
-    for spread, at_once in zip(
-        samples(tmp_path / 'work'), samples(tmp_path / 'whole'), strict=True
-    ):
+        assert figures == pytest.approx(whole[1], rel=1e-6)
+    for spread, at_once in zip(samples(tmp_path / 'work'), samples(whole[0]), strict=True):
         assert np.abs(spread.astype(int) - at_once.astype(int)).max() <= 1
 
 

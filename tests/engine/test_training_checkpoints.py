@@ -24,7 +24,6 @@ from tests.models.on_its_way import OnItsWay
 
 def train_and_die_while_writing(work_dir):
     """Killed half-way through the second checkpoint."""
-    torch.set_num_threads(1)
     put = LocalBackend.put
 
     def put_half(self, obj, filepath):
@@ -41,7 +40,7 @@ def train_and_die_while_writing(work_dir):
 
 
 def test_killed_while_writing_the_last_good_one_remains_and_training_goes_on(tmp_path):
-    process = multiprocessing.get_context('spawn').Process(
+    process = multiprocessing.get_context('fork').Process(
         target=train_and_die_while_writing, args=(tmp_path,)
     )
     process.start()

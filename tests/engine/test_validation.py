@@ -10,7 +10,7 @@ from tests.evaluation.tiny import TINY, blocky_images
 
 def rgb_config(work_dir, data):
     """Trains on coloured images, which the metrics take."""
-    config = training_config(work_dir, max_iters=4)
+    config = training_config(work_dir, max_iters=2)
     config.model.unet = dict(UNET, in_channels=3, out_channels=6, num_classes=None)
     config.model.unet.class_dropout_prob = 0.0
     config.model.num_inference_steps = 2
@@ -26,7 +26,7 @@ def test_the_averaged_weights_are_validated_and_training_goes_on_as_if_they_were
     plain = train(rgb_config(tmp_path / 'plain', data)).model.unet.state_dict()
 
     config = rgb_config(tmp_path / 'validated', data)
-    config.train_cfg.val_interval = 2
+    config.train_cfg.val_interval = 1
     config.val_dataloader = dict(
         batch_size=4,
         num_workers=0,
@@ -51,5 +51,5 @@ def test_the_averaged_weights_are_validated_and_training_goes_on_as_if_they_were
         torch.equal(plain[key], tensor) for key, tensor in runner.model.unet.state_dict().items()
     )
     assert len(runner.message_hub.get_scalar('val/FID').data[0]) == 2
-    averaged = torch.load(tmp_path / 'validated' / 'iter_4.pth', weights_only=False)['state_dict']
+    averaged = torch.load(tmp_path / 'validated' / 'iter_2.pth', weights_only=False)['state_dict']
     assert torch.equal(used[-1], averaged['unet.out.2.weight'])
