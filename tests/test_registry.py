@@ -1,10 +1,16 @@
 """The package is found through MMEngine alone, and pulls in no more than it needs."""
 
+import re
 import subprocess
 import sys
 import textwrap
 
 import pytest
+from mmagic import registry as mmagic
+from mmengine import MODELS
+from mmengine.registry import DefaultScope
+
+from tests.reference import REPOSITORY
 
 UNET = """dict(type='ADMUNet', _scope_='mmagic_adm', image_size=8, model_channels=32,
                num_res_blocks=1, attention_resolutions=(4,), channel_mult=(1, 2))"""
@@ -19,7 +25,30 @@ def run(code: str) -> str:
     return result.stdout.strip()
 
 
-@pytest.mark.parametrize('scope', ['mmagic', pytest.param(None, marks=pytest.mark.slow)])
+SCOPES = pytest.mark.parametrize('scope', ['mmagic', None])
+
+
+@SCOPES
+def test_a_config_is_looked_up_here_before_the_toolbox_imports_its_modules(scope, monkeypatch):
+    def imports():
+        raise AssertionError("the toolbox's models are imported")
+
+    monkeypatch.setattr(mmagic.MODELS, 'import_from_location', imports)
+    with DefaultScope.overwrite_default_scope(scope):
+        network = MODELS.build(eval(UNET))
+    assert type(network).__module__ == 'mmagic_adm.networks.unet'
+
+
+def test_of_the_toolbox_only_registries_and_structures_are_imported():
+    files = (REPOSITORY / 'mmagic_adm').rglob('*.py')
+    code = '\n'.join(file.read_text() for file in files)
+    imports = set(re.findall(r'^ *((?:from|import) mmagic\b.*)', code, re.M))
+    registries = 'from mmagic import registry as mmagic'
+    assert imports == {registries, 'from mmagic.structures import DataSample'}
+
+
+@pytest.mark.slow
+@SCOPES
 def test_a_config_is_built_without_importing_the_toolboxs_models(scope):
     output = run(f"""
         import sys
@@ -47,8 +76,6 @@ def test_the_prefix_is_optional_under_our_own_scope():
 
 
 def test_every_registry_of_mmagic_has_a_child():
-    from mmagic import registry as mmagic
-
     from mmagic_adm import registry as ours
 
     for name in mmagic.__all__:

@@ -11,8 +11,6 @@ from mmagic_adm.evaluation.vision_transformers import CLIP_MEAN, CLIP_STD
 from tests.evaluation.tiny import blocky_images
 from tests.reference import fill_by_name
 
-timm = pytest.importorskip('timm')
-
 SMALL = dict(embed_dim=32, depth=2, num_heads=2)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE = 42  # three patches of 14
@@ -27,8 +25,13 @@ def normalised(x, mean, std):
     return (x / 255 - mean) / std
 
 
+@pytest.fixture(autouse=True, scope='module')
+def timm():
+    return pytest.importorskip('timm')
+
+
 @pytest.fixture
-def dinov2(tmp_path):
+def dinov2(timm, tmp_path):
     """A network whose file has a grid of 5 by 5, as the released one has 37 by 37."""
     network = timm.create_model('vit_large_patch14_dinov2', img_size=70, num_classes=0, **SMALL)
     state = fill_by_name(network).eval().state_dict()
@@ -160,7 +163,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_released_networks_have_as_many_parameters_as_their_files():
+def test_the_released_networks_have_as_many_parameters_as_their_files(timm):
     clip = timm.create_model('vit_large_patch14_clip_quickgelu_336', num_classes=768)
     dinov2 = timm.create_model('vit_large_patch14_dinov2', num_classes=0)
     counts = [sum(p.numel() for p in each.parameters()) for each in (clip, dinov2)]
