@@ -55,7 +55,7 @@ def restored(model, measurement, method, scheduler=None, **arguments):
     scheduler = scheduler or (method.scheduler and dict(method.scheduler))
     if method.name == 'repaint':
         scheduler = {**scheduler, **JUMPS}
-    arguments = dict(seeds=0, labels=3, num_inference_steps=4) | arguments
+    arguments = dict(seeds=0, labels=3, num_inference_steps=3) | arguments
     return model.infer(
         measurement=measurement, restoration=method, scheduler_kwargs=scheduler, **arguments
     )
@@ -323,15 +323,15 @@ class TestCost:
     @pytest.mark.parametrize('solver', ['cg', 'gmres'])
     def test_mmps_goes_back_once_an_iteration(self, model, iterations, solver, monkeypatch):
         method = dict(type='mmps', iterations=iterations, solver=solver)
-        assert self.calls(model, method, monkeypatch) == (4, 4 * iterations, True)
+        assert self.calls(model, method, monkeypatch) == (3, 3 * iterations, True)
 
     @pytest.mark.parametrize('name', ['ddnm', 'ddnm+', 'diffpir'])
     def test_no_graph_where_no_gradient_is_needed(self, model, name, monkeypatch):
-        assert self.calls(model, name, monkeypatch) == (4, 0, False)
+        assert self.calls(model, name, monkeypatch) == (3, 0, False)
 
     def test_repaint_neither(self, model, monkeypatch):
         calls, backwards, graph = self.calls(model, 'repaint', monkeypatch)
-        assert calls > 4
+        assert calls > 3
         assert (backwards, graph) == (0, False)
 
     @pytest.mark.parametrize('name', ['mmps', 'dps', 'tds'])

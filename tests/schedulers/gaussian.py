@@ -1,8 +1,13 @@
 """Normally distributed data, for which the perfect denoiser and its samples are known exactly."""
 
+import functools
+
 import torch
 
 from mmagic_adm.diffusion import NoiseLevel, Prediction
+from mmagic_adm.schedulers import DiffusersScheduler
+
+PLAIN = dict(variance_type='fixed_small', clip_sample=False)
 
 
 class GaussianData:
@@ -40,6 +45,12 @@ class GaussianData:
         stretch = (eigenvalues / (s**2 * eigenvalues + n**2)).sqrt()
         path = basis @ torch.diag(stretch) @ basis.T
         return (self.mean + (noise.flatten(1) - s * self.mean) @ path).reshape(noise.shape)
+
+
+@functools.cache
+def plain_solver(name):
+    """A solver of diffusers; some take most of a second to be set up."""
+    return DiffusersScheduler(name, **PLAIN)
 
 
 def ends(scheduler, denoiser, noise, **kwargs):

@@ -9,7 +9,7 @@ from mmagic_adm.denoisers import ClippedDenoiser, make_denoiser
 from mmagic_adm.diffusion import Prediction
 from mmagic_adm.schedulers import DDIMScheduler, DiffusersScheduler
 from tests.diffusion.formula import formula_gradient, formula_network
-from tests.schedulers.gaussian import GaussianData, ends
+from tests.schedulers.gaussian import PLAIN, GaussianData, ends, plain_solver
 
 # diffusers is not yet at home with NumPy 2.
 pytestmark = pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
@@ -38,7 +38,6 @@ KNOWN = [
 IS_OLD = Version(diffusers.__version__) < Version('0.25')
 BROKEN = ['DPMSolverSinglestepScheduler'] if IS_OLD else []
 SOLVERS = [name for name in KNOWN if hasattr(diffusers, name) and name not in BROKEN]
-PLAIN = dict(variance_type='fixed_small', clip_sample=False)
 
 
 DATA = GaussianData([0.3, -0.5], [[0.4, 0.1], [0.1, 0.3]])
@@ -51,7 +50,7 @@ def generators(seeds):
 @pytest.mark.parametrize('name', SOLVERS)
 class TestEverySolver:
     def test_arrives_at_the_data(self, name):
-        scheduler = DiffusersScheduler(name, **PLAIN)
+        scheduler = plain_solver(name)
         scheduler.set_timesteps(40)
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(4000, 2, 1, 1)
@@ -60,7 +59,7 @@ class TestEverySolver:
         torch.testing.assert_close(samples.T.cov(), DATA.covariance, rtol=0, atol=0.3)
 
     def test_a_sample_has_its_own_randomness(self, name):
-        scheduler = DiffusersScheduler(name, **PLAIN)
+        scheduler = plain_solver(name)
         scheduler.set_timesteps(8)
         noise = torch.randn(3, 2, 1, 1)
         batch = ends(scheduler, DATA, noise, generators=tuple(generators([0, 1, 2])))
@@ -153,7 +152,7 @@ def test_heun_takes_its_repeated_timesteps_in_turn():
 @pytest.mark.parametrize('name', SOLVERS)
 def test_walks_do_not_disturb_each_other(name):
     """Two in lockstep, one of which is of other steps and breaks off half-way."""
-    scheduler, noise = DiffusersScheduler(name, **PLAIN), torch.randn(2, 2, 1, 1)
+    scheduler, noise = plain_solver(name), torch.randn(2, 2, 1, 1)
     scheduler.set_timesteps(8)
     alone = ends(scheduler, DATA, noise, generators=generators([1, 2]))
     first = scheduler.walk(DATA, scheduler.init_noise(noise), generators=generators([1, 2]))
