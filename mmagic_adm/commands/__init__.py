@@ -9,7 +9,6 @@ for PyTorch.
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib
 import sys
 from collections.abc import Sequence
@@ -73,5 +72,5 @@ def command_summaries() -> dict[str, str]:
 
 
 def _first_line(file: Path) -> str:
-    documented = ast.get_docstring(ast.parse(file.read_text(encoding='utf-8')))
-    return (documented or '').partition('\n')[0]
+    with open(file, encoding='utf-8') as code:
+        return code.readline().strip().strip('"')

@@ -193,7 +193,8 @@ class TestExamplesOnTheDigits:
 
     def test_from_training_to_a_converted_file(self, tmp_path):
         (train,), (publish,) = examples_of('train'), examples_of('publish')
-        checkpoint = succeed('train', *train, '--cfg-options', 'train_cfg.max_iters=1').strip()
+        short = ['train_cfg.max_iters=1', 'train_dataloader.batch_size=4']
+        checkpoint = succeed('train', *train, '--cfg-options', *short).strip()
         assert checkpoint == str(tmp_path / 'work_dirs/adm_1xb32_digits-16x16/iter_1.pth')
         (tmp_path / checkpoint).rename(publish[0])
         assert succeed('publish', *publish) == 'unet.safetensors\n'

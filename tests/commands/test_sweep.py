@@ -43,10 +43,17 @@ def small(files):
 
     def small(model, *options):
         weights = files / 'tiny-g.safetensors'
-        shared = ['--checkpoint', weights, '--num-samples', '12', '--device', 'cpu']
+        shared = ['--checkpoint', weights, '--num-samples', '12', '--steps', '2']
+        shared += ['--device', 'cpu']
         return ['sweep', files / model, *shared, *options]
 
     return small
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leaves the plot out, which takes longer than the samples."""
+    monkeypatch.setattr(sweep.Results, 'save_plot', lambda results, *_: results.file)
 
 
 @pytest.fixture
@@ -72,6 +79,7 @@ def test_a_row_for_each_scale_as_table_json_and_plot(small, given, tmp_path):
     assert Image.open(out / 'sweep.png').width > 1000
 
 
+@pytest.mark.usefixtures('undrawn')
 def test_ctrl_c_keeps_the_scales_that_are_done_and_more_of_them_add_to_it(
     small, given, tmp_path, monkeypatch
 ):
@@ -95,6 +103,7 @@ def test_ctrl_c_keeps_the_scales_that_are_done_and_more_of_them_add_to_it(
     assert [after[0], after[2]] == before
 
 
+@pytest.mark.usefixtures('undrawn')
 def test_the_configs_own_evaluation_is_the_default(small, given, tmp_path):
     for name, arguments in (('tiny-g.py', given), ('evaluated.py', [])):
         succeed(*small(name, '--scales', '1', *arguments, '--out', tmp_path / name))
@@ -102,6 +111,7 @@ def test_the_configs_own_evaluation_is_the_default(small, given, tmp_path):
     assert {**ours, 'ms per step': 0} == pytest.approx({**theirs, 'ms per step': 0})
 
 
+@pytest.mark.usefixtures('undrawn')
 def test_the_config_can_be_changed(small, tmp_path):
     skipping = ['model.guidance.type=ClassifierGuidance', 'model.guidance.interval=0,250']
     for name, options in (('plain', []), ('skipping', ['--cfg-options', *skipping])):
@@ -150,6 +160,7 @@ class TestBadInput:
         failed = fail(*small('plain.py', '--scales', '0,1', *given, '--out', tmp_path / 'out'))
         assert 'has neither classifier nor guidance to scale' in failed
 
+    @pytest.mark.usefixtures('undrawn')
     def test_a_folder_of_another_sweep_is_left_alone(self, small, tmp_path):
         out = tmp_path / 'out'
         succeed(*small('evaluated.py', '--scales', '1', '--out', out))

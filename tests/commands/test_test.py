@@ -34,7 +34,7 @@ def run_arguments(tmp_path_factory):
         dict(
             default_scope='mmagic_adm',
             custom_imports=dict(imports=['tests.evaluation.tiny']),
-            model=model_config(num_inference_steps=20),
+            model=model_config(num_inference_steps=2),
             test_dataloader=dict(
                 batch_size=2,
                 sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
