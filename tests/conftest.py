@@ -43,6 +43,21 @@ def read_config(filename, *options, **named):
 Config._file2dict = staticmethod(read_config)
 
 
+def unless_on_meta(initialise):
+    """Does not draw the weights of a network that is built for its shapes alone."""
+
+    @functools.wraps(initialise)
+    def initialise_numbers(module):
+        if not module.weight.is_meta:
+            initialise(module)
+
+    return initialise_numbers
+
+
+for kind in (torch.nn.modules.conv._ConvNd, torch.nn.Linear):
+    kind.reset_parameters = unless_on_meta(kind.reset_parameters)
+
+
 @pytest.fixture(autouse=True, scope='session')
 def _own_cache(tmp_path_factory):
     """What is made of references in tests is kept nowhere else."""
