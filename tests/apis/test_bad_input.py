@@ -11,7 +11,7 @@ from mmagic_adm.apis import init_model, sample
 from mmagic_adm.engine import TrainingRunner
 from mmagic_adm.guidance import ClassifierGuidance, SumGuidance
 from tests.engine.training import training_config
-from tests.tiny import CLASSIFIER, build_model
+from tests.tiny import CLASSIFIER, UNET, build_model
 
 INF, NAN = math.inf, math.nan
 GUIDED = dict(classifier=CLASSIFIER)
@@ -34,7 +34,7 @@ def refused(what, *words):
         (dict(guidance='none'), ["no guidance is called 'none'", 'cfg, classifier']),
         (dict(guidance=True), ['guidance is a name', 'not True']),
         (dict(guidance=[]), ['guidance is a name', 'not []']),
-        (dict(guidance=dict(type='ADMUNet', image_size=64)), ['guidance is', 'not ADMUNet']),
+        (dict(guidance=UNET), ['guidance is', 'not ADMUNet']),
         (dict(guidance=dict(type='ClasifierFreeGuidance')), ['mean ClassifierFreeGuidance']),
         (
             dict(**FREE, guidance=dict(type='ClassifierFreeGuidance', scal=2.0)),
