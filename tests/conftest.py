@@ -6,6 +6,7 @@ import gc
 import os
 from types import SimpleNamespace
 
+import mmengine.config.config
 import mmengine.dataset.base_dataset
 import mmengine.runner.runner
 import pytest
@@ -71,6 +72,10 @@ def _seeded():
 
 
 def pytest_collection_finish():
-    """Keeps what stays for the whole run from being looked through at every collection."""
+    """Keeps what stays for the whole run from being looked through at every collection.
+
+    These come seldom: what a test leaves behind is small.
+    """
     gc.freeze()
+    gc.set_threshold(50_000)
     gc.enable()

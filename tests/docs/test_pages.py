@@ -42,6 +42,7 @@ SLOW = {
     'performance',
     'upsampling',
     'latents',
+    'mmagic',
     'restoration',
 }
 
