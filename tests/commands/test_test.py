@@ -168,10 +168,10 @@ def test_two_processes_make_what_one_makes(run_arguments, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('processes', [1, 2])
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(run_arguments, processes, tmp_path):
-    succeed('test', *run_arguments, '--work-dir', tmp_path / 'whole')
+    steps = ['--cfg-options', 'model.num_inference_steps=20']
+    succeed('test', *run_arguments, '--work-dir', tmp_path / 'whole', *steps)
 
     work = tmp_path / 'killed'
-    steps = ['--cfg-options', 'model.num_inference_steps=20']
     process = subprocess.Popen(
         [sys.executable, '-m', 'mmagic_adm', 'test', *run_arguments, '--work-dir', work, *steps],
         env=shell_environment(),
@@ -188,7 +188,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(run_arguments, process
     assert 2 <= stored < COUNT / 2
 
     result = in_shell(
-        TOOLS / 'dist_test.sh', *run_arguments, processes, '--work-dir', work, '--resume'
+        TOOLS / 'dist_test.sh', *run_arguments, processes, '--work-dir', work, '--resume', *steps
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert f'{2 * stored} of {COUNT} samples were there' in result.stdout + result.stderr
