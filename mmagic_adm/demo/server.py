@@ -151,9 +151,10 @@ def listen(host: str, port: int | None) -> socket.socket:
             return socket.create_server((host, each), family=family)
         except (OSError, OverflowError, UnicodeError) as error:
             if getattr(error, 'errno', None) != errno.EADDRINUSE:
+                asked = f'--host {host}' if port is None else f'--host {host} --port {port}'
                 raise OSError(
-                    f'--host {host} --port {each} cannot be listened on ({error}); 127.0.0.1 is '
-                    'for this machine alone, 0.0.0.0 for all others too'
+                    f'{asked} cannot be listened on ({error}); 127.0.0.1 is for this machine '
+                    'alone, 0.0.0.0 for all others too'
                 ) from error
     taken = f'ports {PORTS[0]} to {PORTS[-1]} are' if port is None else f'port {port} is'
     raise OSError(f'{taken} taken; choose another: --port')

@@ -32,7 +32,7 @@ def test_an_unknown_model_is_one_line():
     [
         (['--host', '999.1.1.1'], '--host 999.1.1.1 cannot be listened on'),
         (['--host', '0.0.0.0'], '--allow-host NAME'),
-        (['--port', '99999'], 'a port is a number from 0 to 65535, not 99999'),
+        (['--port', '99999'], '--port 99999 cannot be listened on (bind(): port must be 0-65535.)'),
         (['--keep-days', '0'], 'keep_days'),
     ],
 )

@@ -343,8 +343,8 @@ def test_old_runs_make_room_and_nothing_else_does(ann, outputs):
 @pytest.mark.parametrize(
     ('host', 'port', 'message'),
     [
-        ('999.1.1.1', None, r'--host 999\.1\.1\.1 --port 7860 cannot be listened on'),
-        ('192.0.2.1', None, r'--host 192\.0\.2\.1 --port 7860 cannot be listened on'),
+        ('999.1.1.1', None, r'--host 999\.1\.1\.1 cannot be listened on'),
+        ('192.0.2.1', None, r'--host 192\.0\.2\.1 cannot be listened on'),
         ('127.0.0.1', 99999, '--port 99999 cannot be listened on .* port must be 0-65535'),
     ],
 )
