@@ -157,7 +157,10 @@ def contact_sheet(
         corner = GAP + i % columns * cell_width, GAP + i // columns * cell_height
         sheet.paste(picture.resize((width, height), Image.Resampling.NEAREST), corner)
         if captions:
-            pen.text((corner[0], corner[1] + height), captions[i][: width // 6], fill='black')
+            caption = captions[i]
+            while pen.textlength(caption) > cell_width:
+                caption = caption[:-1]
+            pen.text((corner[0], corner[1] + height), caption, fill='black')
     return sheet
 
 

@@ -274,9 +274,9 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
 
         Returns:
             ``samples``: (N, C, H, W) in [-1, 1]; ``labels``: (N,) or None; ``seeds``: a list;
-            ``trajectory`` if asked for: ``timesteps``, and ``x_t`` and ``pred_x0`` of shape
-            (steps, N, C, H, W); and ``particles``, (N, K, C, H, W), of a method that draws sets of
-            samples, whose first is the sample.
+            ``trajectory`` if asked for: ``timesteps`` (or sigmas) and ``levels``, whose ``name``
+            says which, and ``x_t`` and ``pred_x0`` of shape (steps, N, C, H, W); and ``particles``,
+            (N, K, C, H, W), of a method that draws sets of samples, whose first is the sample.
         """
         if isinstance(init_image, Mapping):
             raise TypeError(f'init_image is the noise to start from, not a dict. {MMAGICS_ORDER}')
