@@ -280,9 +280,7 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         """
         if isinstance(init_image, Mapping):
             raise TypeError(f'init_image is the noise to start from, not a dict. {MMAGICS_ORDER}')
-        scheduler = self.make_scheduler(scheduler_kwargs)
-        steps = num_inference_steps if num_inference_steps is not None else self.num_inference_steps
-        scheduler.set_timesteps(steps)
+        scheduler = self.make_scheduler(scheduler_kwargs, num_inference_steps)
         if whole(skip_steps, 'skip_steps is how many to leave out', 0) and start_image is None:
             raise ValueError('skip_steps goes with start_image: noise has no steps behind it')
         network_inputs = network_inputs or {}
@@ -504,18 +502,22 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         shape = (len(batch), *self.latent_shape)
         return batch, randn_samples(shape, batch.generators, device=self.device)
 
-    def make_scheduler(self, changes: dict | Scheduler | None = None) -> Scheduler:
+    def make_scheduler(
+        self, changes: dict | Scheduler | None = None, steps: int | str | None = None
+    ) -> Scheduler:
         """A scheduler for one walk: the model's, or another for the process it was trained on.
 
         Args:
             changes: See ``scheduler_kwargs`` of :meth:`infer`.
+            steps: The steps that it will take; None takes the config's.
         """
         if changes is None or isinstance(changes, Scheduler):
-            return copy.copy(changes or self.diffusion_scheduler)
-        scheduler = build_scheduler(
-            changes, self._scheduler_config, self.diffusion_scheduler.full_process
-        )
-        self._check_parts(scheduler)
+            scheduler = copy.copy(changes or self.diffusion_scheduler)
+        else:
+            own = self.diffusion_scheduler.full_process
+            scheduler = build_scheduler(changes, self._scheduler_config, own)
+            self._check_parts(scheduler)
+        scheduler.set_timesteps(self.num_inference_steps if steps is None else steps)
         return scheduler
 
     def _check_parts(self, scheduler: Any) -> None:
