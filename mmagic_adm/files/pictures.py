@@ -68,6 +68,8 @@ def opened(file: str | Path | IO[bytes], name: str | Path | None = None) -> Iter
     try:
         with Image.open(file, formats=FORMATS) as picture:
             yield picture
+    except FileNotFoundError:
+        raise UnreadableImageError(f'there is no file {name or file}') from None
     # There is no end to what damage in a file can make of it.
     except Exception as error:
         raise UnreadableImageError(
