@@ -173,7 +173,7 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         self.use_profile(profile)
         self.reuse_every, self.reuse_levels = reuse_every, reuse_levels
         self._check_parts(self.diffusion_scheduler)
-        self.diffusion_scheduler.check_steps(num_inference_steps)
+        self.make_scheduler()  # refuses steps that it could not take
 
         # A checkpoint need not repeat what has a file of its own.
         recognise_on_load(self, optional=('guidance', *(pretrained_cfgs or {})))
@@ -207,7 +207,7 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         shape = 'x'.join(map(str, self.sample_shape))
         classes = f', {self.num_classes} classes' if self.num_classes else ''
         parameters = sum(each.numel() for each in self.unet.parameters()) / 1e6
-        steps = self.num_inference_steps or 'all'
+        steps = len(self.make_scheduler().levels)
         guided = self.guidance and f'{type(self.guidance).__name__}, scale {self.guidance.scale:g}'
         return (
             f'{type(self).__name__}: {shape} images{classes}\n'
