@@ -131,7 +131,7 @@ def sample_in_batches(
     check_sampling(
         model, batch_size=batch_size, steps=steps, scheduler=scheduler, trajectory=trajectory
     )
-    bar = image_bar(len(indices), is_shown=False) if bar is None else bar
+    bar = tqdm(disable=True) if bar is None else bar
     rows = dict(rows or {})
     if len(model.stages) == 1 and scale is not None and as_scales(scale).ndim:
         rows['classifier_scale'], scale = as_scales(scale), None
