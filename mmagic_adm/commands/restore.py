@@ -16,6 +16,7 @@ from mmagic_adm.apis.models import changed_config, init_model, model_config
 from mmagic_adm.apis.restoring import scheduler_for
 from mmagic_adm.apis.sample_folder import SampleFolder
 from mmagic_adm.apis.sampling import check_sampling, labels_of_each, scheduler_config
+from mmagic_adm.arguments import whole
 from mmagic_adm.commands._arguments import (
     add_profile_argument,
     add_sampling_arguments,
@@ -99,6 +100,7 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
     """Restores the images; gives the .npz and the sheet, and how near they came where known."""
     if bool(arguments.mask) == bool(arguments.operator):
         raise argparse.ArgumentError(None, 'give one of --mask and --operator')
+    whole(arguments.draws, '--draws is how often each image is restored')
     files = image_files(arguments.image)
     pictures = [read_picture(file) for file in files]
     weights = chosen_weights(arguments)
