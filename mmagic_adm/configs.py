@@ -27,15 +27,20 @@ def config_directory() -> Path:
     )
 
 
-def config_file(name: str) -> Path:
+def config_file(name: str, others: Iterable[str] = ()) -> Path:
     """The file of a config of the package.
+
+    Args:
+        name: What it is called.
+        others: Names that may have been meant as well.
 
     Raises:
         ValueError: There is none of this name; the message suggests some.
     """
     found = [file for file in config_directory().glob('*/*.py') if file.stem == name]
     if not found:
-        hint = nearest(name, list_models(), 'list_models() lists what is there')
+        known = [*list_models(), *others]
+        hint = nearest(name, known, 'list_models(), or mmagic-adm list, says what there is')
         raise ValueError(f"there is no config called '{name}'; {hint}")
     return found[0]
 

@@ -244,10 +244,7 @@ def vary(
     count = len(given)
     if count == 1 and seeds is not None and not isinstance(seeds, int):
         count = len(seeds)
-    walker = model.make_scheduler(scheduler_config(scheduler))
-    spec = steps if steps is not None else model.num_inference_steps
-    walker.set_timesteps(spec)
-    total = len(walker.levels)
+    total = len(model.make_scheduler(scheduler_config(scheduler), steps).levels)
     return sampled(
         model,
         count,
@@ -256,7 +253,7 @@ def vary(
         seeds=seeds_of_each(seed, seeds, count),
         labels=labels_of_each(model, labels, count),
         batch_size=batch_size,
-        steps=spec,
+        steps=steps,
         scale=scale,
         scheduler=scheduler,
         skip_steps=total - max(1, round(strength * total)),

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from mmengine.logging import MMLogger
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 BAR = '{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total} images [{elapsed}<{remaining}{postfix}]'
 
 
-def image_bar(total: int, is_shown: bool = True, desc: str = 'sampling') -> tqdm:
-    """A bar over so many images, of which parts count too."""
-    return tqdm(total=total, desc=desc, disable=not is_shown, bar_format=BAR)
+@contextmanager
+def image_bar(total: int, is_shown: bool = True, desc: str = 'sampling') -> Iterator[tqdm]:
+    """A bar over so many images, of which parts count too; what is logged goes above it."""
+    bar = tqdm(total=total, desc=desc, disable=not is_shown, bar_format=BAR)
+    with bar, logging_redirect_tqdm([MMLogger.get_current_instance()]):
+        yield bar
 
 
 def is_watched() -> bool:

@@ -17,6 +17,7 @@ from mmagic_adm.apis.sampling import (
     sampled,
     seeds_of_each,
 )
+from mmagic_adm.arguments import whole
 from mmagic_adm.files.given_images import GivenImages, given_images
 from mmagic_adm.guidance.base import Scale
 from mmagic_adm.measurements import Measurement, Restoration, build_method, build_operator
@@ -71,8 +72,7 @@ def restore(
         N · draws samples, the draws of one measurement after those of another; and besides
         ``['particles']``, where the method draws sets.
     """
-    if draws < 1:
-        raise ValueError(f'draws is how many samples to make of each measurement, not {draws}')
+    whole(draws, 'draws is how many samples to make of each measurement')
     noise: dict[str, Any] = {} if sigma_y is None else dict(sigma_y=sigma_y)
     if isinstance(y, np.ndarray):
         y = torch.from_numpy(y)

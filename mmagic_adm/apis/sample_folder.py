@@ -139,7 +139,7 @@ def trajectory_pictures(trajectory: dict, sample: int) -> tuple[Image.Image, lis
     # x_t is mostly noise of unit variance; two thirds of it fall into the range of the picture.
     noisy = as_pictures(trajectory['x_t'][:, sample].clamp(-1, 1))
     predicted = as_pictures(trajectory['pred_x0'][:, sample].clamp(-1, 1))
-    captions = [f't={t:g}' for t in trajectory['timesteps']]
+    captions = [level.name for level in trajectory['levels']]
     strip = contact_sheet(noisy + predicted, captions * 2, columns=len(noisy))
     frames = [contact_sheet(pair, columns=2) for pair in zip(noisy, predicted, strict=True)]
     return strip, frames

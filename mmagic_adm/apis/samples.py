@@ -87,7 +87,7 @@ class Samples(Mapping[str, Any]):
 
     @property
     def trajectory(self) -> dict[str, Any] | None:
-        """If it was kept, their way: ``timesteps``, and ``x_t`` and ``pred_x0``, (S, N, ...)."""
+        """If it was kept, their way: ``levels``, and ``x_t`` and ``pred_x0``, (S, N, ...)."""
         return self._made.get('trajectory')
 
     def sheet(self, columns: int | None = None) -> Image.Image:

@@ -16,7 +16,7 @@ from mmagic_adm.arguments import whole
 from mmagic_adm.guidance.base import Scale, as_scales
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.batch import Seeds, check_labels, resolve_seeds
-from mmagic_adm.models.sampling import Watcher
+from mmagic_adm.models.sampling import Trajectory, Watcher
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
 from mmagic_adm.schedulers import Scheduler, Step
 
@@ -73,6 +73,22 @@ def seeds_of_each(seed: int | None, seeds: Seeds, count: int) -> list[int]:
     return resolve_seeds(seed if seeds is None else seeds, count)
 
 
+def check_sampling(
+    model: AblatedDiffusionModel,
+    *,
+    batch_size: int,
+    steps: int | str | None = None,
+    scheduler: SchedulerSpec = None,
+    trajectory: int | None = None,
+    **_: Any,
+) -> None:
+    """Refuses options of :func:`sample_in_batches`, before anything is shown or written."""
+    whole(batch_size, 'batch_size is the number of samples at a time')
+    if trajectory is not None:
+        Trajectory(trajectory)
+    model.make_scheduler(scheduler_config(scheduler), steps)
+
+
 def sample_in_batches(
     model: AblatedDiffusionModel,
     indices: Sequence[int],
@@ -112,8 +128,10 @@ def sample_in_batches(
     Yields:
         The indices of a batch, and its samples.
     """
-    whole(batch_size, 'batch_size is the number of samples at a time')
-    bar = image_bar(len(indices), is_shown=False) if bar is None else bar
+    check_sampling(
+        model, batch_size=batch_size, steps=steps, scheduler=scheduler, trajectory=trajectory
+    )
+    bar = tqdm(disable=True) if bar is None else bar
     rows = dict(rows or {})
     if len(model.stages) == 1 and scale is not None and as_scales(scale).ndim:
         rows['classifier_scale'], scale = as_scales(scale), None
@@ -165,6 +183,7 @@ def _counting(bar: tqdm, images: float, on_step: Watcher | None) -> Watcher:
 
 def sampled(model: AblatedDiffusionModel, count: int, progress: bool, **options: Any) -> Samples:
     """So many samples; ``options`` as of :func:`sample_in_batches`."""
+    check_sampling(model, **options)
     with image_bar(count, progress and is_watched()) as bar:
         parts = [part for _, part in sample_in_batches(model, range(count), bar=bar, **options)]
     return Samples.joined(parts)

@@ -15,7 +15,8 @@ from mmagic_adm.apis.editing import mode_of
 from mmagic_adm.apis.models import changed_config, init_model, model_config
 from mmagic_adm.apis.restoring import scheduler_for
 from mmagic_adm.apis.sample_folder import SampleFolder
-from mmagic_adm.apis.sampling import labels_of_each, scheduler_config
+from mmagic_adm.apis.sampling import check_sampling, labels_of_each, scheduler_config
+from mmagic_adm.arguments import whole
 from mmagic_adm.commands._arguments import (
     add_profile_argument,
     add_sampling_arguments,
@@ -99,6 +100,7 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
     """Restores the images; gives the .npz and the sheet, and how near they came where known."""
     if bool(arguments.mask) == bool(arguments.operator):
         raise argparse.ArgumentError(None, 'give one of --mask and --operator')
+    whole(arguments.draws, '--draws is how often each image is restored')
     files = image_files(arguments.image)
     pictures = [read_picture(file) for file in files]
     weights = chosen_weights(arguments)
@@ -119,30 +121,29 @@ def main(arguments: argparse.Namespace) -> Sequence[object]:
         **numbers('--method-arguments', arguments.method_arguments),
     )
     scheduler = scheduler_config(arguments.scheduler) or scheduler_for(method, model)
-    model.check_method(method.on(measurement), model.make_scheduler(scheduler))
+    model.check_method(method.on(measurement), model.make_scheduler(scheduler, arguments.steps))
     labels = labels_of_each(model, arguments.labels and arguments.labels.split(','), len(files))
     count = len(files) * arguments.draws
     each = torch.arange(count) // arguments.draws
 
     check_seeds(arguments.seed, count)
+    how: dict[str, Any] = dict(
+        seeds=range(arguments.seed, arguments.seed + count),
+        labels=[labels[i] for i in each],
+        rows=dict(measurement=measurement[each]),
+        restoration=method,
+        batch_size=arguments.batch_size,
+        steps=arguments.steps,
+        scale=arguments.guidance_scale,
+        scheduler=scheduler,
+    )
+    check_sampling(model, **how)
     follows_from = sample_settings(arguments, 'image', 'mask') | dict(measured=digest(measurement))
     settings = made_from(model, model_config(config, weights), **follows_from)
     out = Path(arguments.out or 'outputs/restored')
     with claimed(out):
         folder = SampleFolder(out, settings, arguments.overwrite)
-        make(
-            model,
-            folder,
-            folder.missing(count),
-            seeds=range(arguments.seed, arguments.seed + count),
-            labels=[labels[i] for i in each],
-            rows=dict(measurement=measurement[each]),
-            restoration=method,
-            batch_size=arguments.batch_size,
-            steps=arguments.steps,
-            scale=arguments.guidance_scale,
-            scheduler=scheduler,
-        )
+        make(model, folder, folder.missing(count), **how)
         names = names_of_classes(model.num_classes, model.class_names)
         samples, sheet = folder.finish(count, names)
     if known is None:

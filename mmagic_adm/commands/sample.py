@@ -13,7 +13,7 @@ from mmagic_adm.apis.class_names import names_of_classes
 from mmagic_adm.apis.models import changed_config, init_model, model_config
 from mmagic_adm.apis.progress import image_bar
 from mmagic_adm.apis.sample_folder import SampleFolder
-from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
+from mmagic_adm.apis.sampling import check_sampling, resolve_labels, sample_in_batches
 from mmagic_adm.commands._arguments import (
     add_profile_argument,
     add_sampling_arguments,
@@ -86,6 +86,17 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
 
     out = Path(arguments.out or f'outputs/{short_name(arguments.model)}')
     check_seeds(arguments.seed, count)
+    how: dict[str, Any] = dict(
+        seeds=range(arguments.seed, arguments.seed + count),
+        labels=labels,
+        rows=None if small is None else dict(low_res=small.images),
+        batch_size=arguments.batch_size,
+        steps=arguments.steps,
+        scale=arguments.scale,
+        scheduler=arguments.scheduler,
+        trajectory=arguments.trajectory,
+    )
+    check_sampling(model, **how)
     check_free_space(out / 'samples.npz', count * math.prod(model.stages[-1].sample_shape))
     follows_from = sample_settings(arguments, 'num_samples', 'trajectory', 'resize_low_res') | dict(
         labels=labels,
@@ -94,19 +105,7 @@ def main(arguments: argparse.Namespace) -> Sequence[Path]:
     settings = made_from(model, model_config(config, weights), **follows_from)
     with claimed(out):
         folder = SampleFolder(out, settings, arguments.overwrite)
-        make(
-            model,
-            folder,
-            folder.missing(count),
-            seeds=range(arguments.seed, arguments.seed + count),
-            labels=labels,
-            rows=None if small is None else dict(low_res=small.images),
-            batch_size=arguments.batch_size,
-            steps=arguments.steps,
-            scale=arguments.scale,
-            scheduler=arguments.scheduler,
-            trajectory=arguments.trajectory,
-        )
+        make(model, folder, folder.missing(count), **how)
         return folder.finish(count, names_of_classes(model.num_classes, model.class_names))
 
 

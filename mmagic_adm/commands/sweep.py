@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmagic_adm.apis.models import changed_config, init_model, model_config
 from mmagic_adm.apis.progress import image_bar
 from mmagic_adm.apis.sample_folder import WAY_OUT
-from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches
+from mmagic_adm.apis.sampling import check_sampling, resolve_labels, sample_in_batches
 from mmagic_adm.arguments import finite
 from mmagic_adm.commands._arguments import (
     add_sampling_arguments,
@@ -23,6 +23,7 @@ from mmagic_adm.commands._arguments import (
     sample_settings,
     short_name,
 )
+from mmagic_adm.diffusion.randomness import check_seeds
 from mmagic_adm.engine.run_folder import check_same, made_from
 from mmagic_adm.evaluation import SampleEvaluator
 from mmagic_adm.evaluation.features import shared_extractor
@@ -78,6 +79,11 @@ def main(arguments: argparse.Namespace) -> Iterator[str | Path]:
     weights = chosen_weights(arguments)
     comparison = chosen_comparison(arguments, config)
     model = init_model(config, arguments.device, weights)
+    check_seeds(arguments.seed, arguments.num_samples)
+    how = dict(
+        batch_size=arguments.batch_size, steps=arguments.steps, scheduler=arguments.scheduler
+    )
+    check_sampling(model, **how)
     follows_from = sample_settings(arguments, 'scales', *comparison) | comparison
     settings = made_from(model, model_config(config, weights), **follows_from)
     name = short_name(arguments.model)
@@ -86,7 +92,7 @@ def main(arguments: argparse.Namespace) -> Iterator[str | Path]:
         results = Results(folder, settings, arguments.overwrite)
         missing = [scale for scale in scales if scale not in results.rows]
         if missing:
-            measure(arguments, model, comparison, missing, results)
+            measure(arguments, model, comparison, missing, results, **how)
         rows = [results.rows[scale] for scale in scales]
         yield table(rows)
         yield results.file
@@ -99,6 +105,7 @@ def measure(
     comparison: dict[str, Any],
     scales: Sequence[float],
     results: Results,
+    **how: Any,
 ) -> None:
     """Fills in the rows of these scales."""
     if getattr(model, 'guidance', None) is None:
@@ -110,10 +117,8 @@ def measure(
             options: dict[str, Any] = dict(
                 seeds=range(arguments.seed, arguments.seed + count),
                 labels=chosen_labels(arguments, model),
-                batch_size=arguments.batch_size,
-                steps=arguments.steps,
-                scheduler=arguments.scheduler,
                 bar=bar,
+                **how,
             )
             for scale in scales:
                 bar.set_postfix(scale=scale)

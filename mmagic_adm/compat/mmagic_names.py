@@ -89,11 +89,13 @@ class AblatedDiffusionModel(Model):
             inputs = {**inputs, 'sample_kwargs': told}
         return super().forward(inputs, data_samples, mode)
 
-    def make_scheduler(self, changes: dict | Scheduler | None = None) -> Scheduler:
+    def make_scheduler(
+        self, changes: dict | Scheduler | None = None, steps: int | str | None = None
+    ) -> Scheduler:
         """A scheduler for one walk; one of MMagic's, by its name, is made as it says."""
         if isinstance(changes, dict) and changes.get('type') in MMAGIC_SCHEDULERS:
             changes = build_part(DIFFUSION_SCHEDULERS, changes)
-        return super().make_scheduler(changes)
+        return super().make_scheduler(changes, steps)
 
 
 @MODELS.register_module()

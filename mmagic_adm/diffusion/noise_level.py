@@ -43,11 +43,13 @@ class NoiseLevel:
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """What to call it in a message, and under a picture."""
         what, value = ('sigma', self.sigma) if self.timestep is None else ('t', self.timestep)
         if isinstance(value, torch.Tensor) and value.ndim > 0:
             return f'a {what} for each sample'  # not read off a GPU, which would be waited for
-        return f'{what}={value:g}'
+        if self.timestep is not None:
+            return f'{what}={value:g}'
+        return f'{what}={value:.3g}' if value >= 1 else f'{what}={value:.2g}'
 
     def unit(self) -> 'NoiseLevel':
         """The same level of x_t / scale, whose variance is 1."""

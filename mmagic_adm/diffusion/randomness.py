@@ -4,14 +4,19 @@ from collections.abc import Sequence
 
 import torch
 
+from mmagic_adm.arguments import whole
+
 # The CPU's generator takes 32 bits of a seed; with more, two seeds could make the same sample.
 MAX_SEED = 2**32 - 1
+A_SEED = f'a seed is a whole number from 0 to {MAX_SEED}'
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
 def check_seeds(first: int, count: int) -> None:
     """Refuses samples, whose seeds are counted up from the first one's, if some would have none."""
+    if whole(first, A_SEED, 0) > MAX_SEED:
+        raise ValueError(f'{A_SEED}, not {first}')
     if first + count - 1 > MAX_SEED:
         raise ValueError(
             f'seeds go up to {MAX_SEED}, and {count} samples from seed {first} on need others: '

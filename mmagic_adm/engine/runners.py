@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmengine._strategy import BaseStrategy
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.logging import MMLogger
@@ -41,11 +42,15 @@ class BriefRunner(Runner):
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Makes the logger."""
         logger = super().build_logger(*args, **kwargs)
-        if not self.cfg.get('verbose', False):
-            for handler in logger.handlers:
-                if type(handler) is logging.StreamHandler:
-                    handler.addFilter(is_brief)
+        keep_brief(logger, self.cfg)
         return logger
+
+
+def keep_brief(logger: MMLogger, config: Config) -> None:
+    """Leaves the terminal what a person waits for, unless a config is verbose."""
+    for handler in logger.handlers:
+        if type(handler) is logging.StreamHandler and not config.get('verbose', False):
+            handler.addFilter(is_brief)
 
 
 def is_brief(record: logging.LogRecord) -> bool:
@@ -76,8 +81,13 @@ class TrainingRunner(BriefRunner):
     ) -> None:
         """Registers hooks: MMEngine's, the config's, and what says how far the training is."""
         super().register_hooks(default_hooks, custom_hooks)
-        if not any(isinstance(hook, TrainingProgress) for hook in self.hooks):
-            self.register_hook(TrainingProgress())
+        register_progress(self)
+
+
+def register_progress(runner: Runner | FlexibleRunner) -> None:
+    """Registers what says how far a training is, if its config has not."""
+    if not any(isinstance(hook, TrainingProgress) for hook in runner.hooks):
+        runner.register_hook(TrainingProgress())
 
 
 @RUNNERS.register_module()
@@ -116,13 +126,22 @@ class FlexibleTrainingRunner(FlexibleRunner):
                 f'{torch.__version__}: pip install --upgrade torch'
             )
         join_on_cpu(launcher, (env_cfg or {}).get('dist_cfg', {}).get('timeout', 1800))
-        return super().build_strategy(
+        built = super().build_strategy(
             strategy or dict(type='FullyShardedStrategy', _scope_='mmengine'),
             launcher=launcher,
             randomness=randomness,
             env_cfg=env_cfg or {},
             **kwargs,
         )
+        keep_brief(built.logger, self.cfg)
+        return built
+
+    def register_hooks(
+        self, default_hooks: dict | None = None, custom_hooks: list[Any] | None = None
+    ) -> None:
+        """Registers hooks, as of :class:`TrainingRunner`."""
+        super().register_hooks(default_hooks, custom_hooks)
+        register_progress(self)
 
     def train(self) -> nn.Module:
         """Trains; in MMEngine's runner hooks come into the run after a checkpoint is loaded."""

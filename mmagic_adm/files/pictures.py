@@ -68,6 +68,8 @@ def opened(file: str | Path | IO[bytes], name: str | Path | None = None) -> Iter
     try:
         with Image.open(file, formats=FORMATS) as picture:
             yield picture
+    except FileNotFoundError:
+        raise UnreadableImageError(f'there is no file {name or file}') from None
     # There is no end to what damage in a file can make of it.
     except Exception as error:
         raise UnreadableImageError(
@@ -157,7 +159,10 @@ def contact_sheet(
         corner = GAP + i % columns * cell_width, GAP + i // columns * cell_height
         sheet.paste(picture.resize((width, height), Image.Resampling.NEAREST), corner)
         if captions:
-            pen.text((corner[0], corner[1] + height), captions[i][: width // 6], fill='black')
+            caption = captions[i]
+            while pen.textlength(caption) > cell_width:
+                caption = caption[:-1]
+            pen.text((corner[0], corner[1] + height), caption, fill='black')
     return sheet
 
 

@@ -173,7 +173,7 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         self.use_profile(profile)
         self.reuse_every, self.reuse_levels = reuse_every, reuse_levels
         self._check_parts(self.diffusion_scheduler)
-        self.diffusion_scheduler.check_steps(num_inference_steps)
+        self.make_scheduler()  # refuses steps that it could not take
 
         # A checkpoint need not repeat what has a file of its own.
         recognise_on_load(self, optional=('guidance', *(pretrained_cfgs or {})))
@@ -207,7 +207,7 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         shape = 'x'.join(map(str, self.sample_shape))
         classes = f', {self.num_classes} classes' if self.num_classes else ''
         parameters = sum(each.numel() for each in self.unet.parameters()) / 1e6
-        steps = self.num_inference_steps or 'all'
+        steps = len(self.make_scheduler().levels)
         guided = self.guidance and f'{type(self.guidance).__name__}, scale {self.guidance.scale:g}'
         return (
             f'{type(self).__name__}: {shape} images{classes}\n'
@@ -274,15 +274,13 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
 
         Returns:
             ``samples``: (N, C, H, W) in [-1, 1]; ``labels``: (N,) or None; ``seeds``: a list;
-            ``trajectory`` if asked for: ``timesteps``, and ``x_t`` and ``pred_x0`` of shape
-            (steps, N, C, H, W); and ``particles``, (N, K, C, H, W), of a method that draws sets of
-            samples, whose first is the sample.
+            ``trajectory`` if asked for: ``timesteps`` (or sigmas) and ``levels``, whose ``name``
+            says which, and ``x_t`` and ``pred_x0`` of shape (steps, N, C, H, W); and ``particles``,
+            (N, K, C, H, W), of a method that draws sets of samples, whose first is the sample.
         """
         if isinstance(init_image, Mapping):
             raise TypeError(f'init_image is the noise to start from, not a dict. {MMAGICS_ORDER}')
-        scheduler = self.make_scheduler(scheduler_kwargs)
-        steps = num_inference_steps if num_inference_steps is not None else self.num_inference_steps
-        scheduler.set_timesteps(steps)
+        scheduler = self.make_scheduler(scheduler_kwargs, num_inference_steps)
         if whole(skip_steps, 'skip_steps is how many to leave out', 0) and start_image is None:
             raise ValueError('skip_steps goes with start_image: noise has no steps behind it')
         network_inputs = network_inputs or {}
@@ -504,18 +502,22 @@ class AblatedDiffusionModel(SavedModel, ProfiledModel):
         shape = (len(batch), *self.latent_shape)
         return batch, randn_samples(shape, batch.generators, device=self.device)
 
-    def make_scheduler(self, changes: dict | Scheduler | None = None) -> Scheduler:
+    def make_scheduler(
+        self, changes: dict | Scheduler | None = None, steps: int | str | None = None
+    ) -> Scheduler:
         """A scheduler for one walk: the model's, or another for the process it was trained on.
 
         Args:
             changes: See ``scheduler_kwargs`` of :meth:`infer`.
+            steps: The steps that it will take; None takes the config's.
         """
         if changes is None or isinstance(changes, Scheduler):
-            return copy.copy(changes or self.diffusion_scheduler)
-        scheduler = build_scheduler(
-            changes, self._scheduler_config, self.diffusion_scheduler.full_process
-        )
-        self._check_parts(scheduler)
+            scheduler = copy.copy(changes or self.diffusion_scheduler)
+        else:
+            own = self.diffusion_scheduler.full_process
+            scheduler = build_scheduler(changes, self._scheduler_config, own)
+            self._check_parts(scheduler)
+        scheduler.set_timesteps(self.num_inference_steps if steps is None else steps)
         return scheduler
 
     def _check_parts(self, scheduler: Any) -> None:

@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from mmagic_adm.arguments import whole
-from mmagic_adm.diffusion.randomness import MAX_SEED, check_seeds
+from mmagic_adm.diffusion.randomness import check_seeds
 
 Seeds = int | Sequence[int] | Tensor | None
 Labels = int | Sequence[int | None] | Tensor | None
-
-A_SEED = f'a seed is a whole number from 0 to {MAX_SEED}'
 
 
 @dataclass
@@ -86,18 +84,14 @@ def resolve_seeds(seeds: Seeds, count: int) -> list[int]:
         seeds = int(torch.randint(2**31, ()))
     given: Any = seeds.tolist() if isinstance(seeds, (Tensor, np.ndarray)) else seeds
     if not isinstance(given, Sequence) or isinstance(given, str):
-        first = _seed(given)
+        first: Any = given
         check_seeds(first, count)
         return list(range(first, first + count))
     if len(given) != count:
         raise ValueError(f'{len(given)} seeds were given for {count} samples; give one each')
-    return [_seed(seed) for seed in given]
-
-
-def _seed(value: Any) -> int:
-    if whole(value, A_SEED, 0) > MAX_SEED:
-        raise ValueError(f'{A_SEED}, not {value}')
-    return int(value)
+    for seed in given:
+        check_seeds(seed, 1)
+    return list(map(int, given))
 
 
 def check_labels(labels: Labels, num_classes: int) -> Labels:

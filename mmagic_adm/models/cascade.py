@@ -20,6 +20,7 @@ from mmagic_adm.models.runner_data import DataSamples, as_data_samples, infer_ar
 from mmagic_adm.models.saved import SavedModel
 from mmagic_adm.models.upsampling import AblatedUpsamplingModel
 from mmagic_adm.registry import MODELS, SCOPE
+from mmagic_adm.schedulers import Scheduler
 
 # Added to a sample's seed from one stage to the next, so that no two stages draw the same numbers.
 # An odd number near 2**32 divided by the golden ratio spreads the seeds of many stages evenly.
@@ -172,6 +173,14 @@ class CascadedDiffusionModel(SavedModel, BaseModel):
         request.pop('init_image')
         result = self.infer(**request)
         return as_data_samples(result, inputs, data_samples, 'bgr' if self.rgb2bgr else 'rgb')
+
+    def make_scheduler(self, changes: Any = None, steps: Any = None) -> list[Scheduler]:
+        """Schedulers for one walk of each stage; arguments for all, or lists with one for each."""
+        settings = self._per_stage(num_inference_steps=steps, scheduler_kwargs=changes)
+        return [
+            stage.make_scheduler(own['scheduler_kwargs'], own['num_inference_steps'])
+            for stage, own in zip(self.stages, settings, strict=True)
+        ]
 
     def _per_stage(self, **settings: Any) -> list[dict[str, Any]]:
         """Arguments that are alike for all stages or differ, as one dict for each stage."""

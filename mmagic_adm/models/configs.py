@@ -41,7 +41,7 @@ def find_config(model: str | Path | Config) -> Config:
     if name.startswith(SCHEME) or (path.is_dir() and name not in list_models()):
         return _saved(model)
     if path.suffix != '.py':
-        return _with_model(_read(config_file(str(model))), model)
+        return _with_model(_read(config_file(name, released_models())), model)
     if not path.is_file():
         raise ValueError(f'there is no config file {path}')
     return _with_model(_read(path), model)

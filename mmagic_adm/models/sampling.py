@@ -93,9 +93,10 @@ class Trajectory:
             self.steps.append(replace(step, sample=x_t, pred_x0=x_0))
 
     def as_dict(self) -> dict[str, Any]:
-        """The kept steps: ``timesteps``, and ``x_t`` and ``pred_x0`` of shape (S, N, C, H, W)."""
+        """The kept steps: ``timesteps``, ``levels``, ``x_t`` and ``pred_x0``, (S, N, C, H, W)."""
         return dict(
             timesteps=[float(step.timestep) for step in self.steps],
+            levels=[step.level for step in self.steps],
             x_t=torch.stack([step.sample for step in self.steps]),
             pred_x0=torch.stack([step.pred_x0 for step in self.steps]),
         )

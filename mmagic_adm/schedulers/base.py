@@ -154,13 +154,6 @@ class Scheduler(ABC):
                 scheduler.
         """
 
-    def check_steps(self, spec: str | int | None) -> None:  # noqa: B027, most need none
-        """Refuses, when a model is built, settings that do not go with the steps that it takes.
-
-        Args:
-            spec: As of :meth:`set_timesteps`.
-        """
-
     @abstractmethod
     def steps(
         self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int

@@ -80,10 +80,6 @@ class RestartScheduler(EDMHeunScheduler):
         ]
         self.levels = [NoiseLevel(1.0, t) for t, *_ in self._way]
 
-    def check_steps(self, spec: str | int | None) -> None:
-        """Refuses intervals that lie between two levels."""
-        copy.copy(self).set_timesteps(spec)
-
     def steps(
         self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -160,10 +156,6 @@ class DDIMRestartScheduler(DDIMScheduler):
             main, self.restarts, lambda level: level.timestep, self._down_from
         )
         self.levels = [here for here, *_ in self._way]
-
-    def check_steps(self, spec: str | int | None) -> None:
-        """Refuses intervals that lie between two levels."""
-        copy.copy(self).set_timesteps(spec)
 
     def steps(
         self, denoiser: Denoise, x: Tensor, *, guidance: Guide | None, draw: StepNoise, skip: int

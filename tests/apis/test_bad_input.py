@@ -84,6 +84,7 @@ def refused(what, *words):
             ['EDMHeunScheduler', 'finite, not inf'],
         ),
         (dict(reuse_every=0), ['every k-th step', 'not 0']),
+        (dict(num_inference_steps=0), ['Cannot read 0']),
     ],
 )
 def test_a_model_of_nonsense_is_not_built(changes, words):

@@ -156,8 +156,7 @@ class TestVariation:
         vary(model, grey, strength, labels=3, **options)
         x_t, level = asked[0]
         assert x_t.std().item() == pytest.approx(level.noise, rel=0.02)
-        scheduler = model.make_scheduler(changes)
-        scheduler.set_timesteps(20)
+        scheduler = model.make_scheduler(changes, steps=20)
         assert len(scheduler.levels) == 20
         first = scheduler.calls(20 - round(20 * strength))[0]
         assert level.sigma == pytest.approx(first.sigma)

@@ -77,6 +77,7 @@ def test_sets_of_samples_come_back_whole(model):
     ('options', 'message'),
     [
         (dict(draws=0), 'draws is how many samples to make'),
+        (dict(draws=1.5), 'draws is how many samples to make'),
         (dict(labels=[1, 2, 3]), '3 labels were given for 2 images'),
         (dict(sigma_y=0.1), 'BoxInpainting is made already: give it its own sigma_y'),
         (dict(method='dps', scheduler='edm'), 'which EDMHeunScheduler has no place for'),

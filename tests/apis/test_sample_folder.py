@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from mmagic_adm.apis.sample_folder import SampleFolder, trajectory_pictures
+from mmagic_adm.diffusion import NoiseLevel
 from mmagic_adm.files.whole import CheckpointError
 
 SETTINGS = dict(model='tiny', seed=3, labels=[1, None])
@@ -82,7 +83,7 @@ def test_overwriting_removes_what_a_run_wrote_and_nothing_else(tmp_path):
 
 def test_a_trajectory_is_a_strip_of_two_rows_and_a_frame_for_each_step():
     trajectory = dict(
-        timesteps=[900, 500, 0],
+        levels=[NoiseLevel(1.0, sigma) for sigma in (80.0, 3.0, 0.0021)],
         x_t=torch.randn(3, 2, 3, 8, 8),
         pred_x0=torch.zeros(3, 2, 3, 8, 8),
     )
@@ -90,6 +91,18 @@ def test_a_trajectory_is_a_strip_of_two_rows_and_a_frame_for_each_step():
     assert len(frames) == 3
     assert strip.width > 3 * 64
     assert strip.height > 2 * 64
+
+
+def test_a_trajectory_says_what_its_numbers_are(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'PIL.ImageDraw.ImageDraw.text', lambda pen, place, text, **_: said.append(text)
+    )
+    way = dict(x_t=torch.zeros(2, 1, 1, 8, 8), pred_x0=torch.zeros(2, 1, 1, 8, 8))
+    for levels in (NoiseLevel(1, 57.586), NoiseLevel(1, 0.0021)), (NoiseLevel(0.6, 0.8, 480),) * 2:
+        trajectory_pictures(dict(way, levels=levels), sample=0)
+    assert said[:2] == ['sigma=57.6', 'sigma=0.0021']  # whole, under a small picture
+    assert said[4:6] == ['t=480', 't=480']
 
 
 class TestBadInput:

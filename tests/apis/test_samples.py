@@ -1,10 +1,13 @@
 """What sampling gives, and the words that it is asked in."""
 
 import io
+import logging
+import sys
 
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmagic_adm.apis import Samples, sample, vary
@@ -91,6 +94,14 @@ def test_a_bar_counts_the_images_of_all_batches(model, monkeypatch, capfd):
     sample(model, **asked)
     assert '100%' in (bar := capfd.readouterr().err)
     assert '3/3 images' in bar
+
+
+def test_what_is_logged_has_a_line_beside_the_bar(monkeypatch, capsys):
+    logger = MMLogger.get_current_instance()
+    monkeypatch.setattr(logger, 'handlers', [logging.StreamHandler(sys.stderr)])
+    with module.image_bar(3):
+        logger.warning('a word')
+    assert '\ra word\n' in capsys.readouterr().err
 
 
 def test_pictures_arrays_and_files_are_varied_alike(model, made, tmp_path):

@@ -67,7 +67,9 @@ def test_images_that_are_whole_are_measured_first(scans, tmp_path):
         (['--operator', 'jpeg', '--method', 'mmps'], 'MMPS needs an operator with an adjoint'),
         (['--operator', 'box', '--method', 'dps', '--scheduler', 'edm'],
          'which EDMHeunScheduler has no place for'),
-        (['--mask', 'no-such.png'], 'no-such.png is no readable image'),
+        (['--operator', 'box', '--draws', '0'], 'each image is restored, not 0'),
+        (['--operator', 'box', '--steps', '0'], 'Cannot read 0'),
+        (['--mask', 'no-such.png'], 'there is no file no-such.png'),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_told_in_a_line_and_nothing_is_written(scans, tmp_path, options, message):

@@ -161,12 +161,22 @@ class TestBadInput:
             (['--num-samples', '0'], '--num-samples is how many images to make, not 0'),
             (['--num-samples', 10**12], 'seeds go up to 4294967295'),
             (['--scheduler', 'dddim'], "no scheduler is called 'dddim'"),
+            (['--steps', '0'], 'Cannot read 0'),
+            (['--scheduler', 'edm', '--steps', 'ddim5'], 'EDM spaces its steps by itself'),
+            (['--batch-size', '0'], 'batch_size is the number of samples at a time, not 0'),
+            (['--trajectory', '0'], 'a trajectory keeps every k-th step'),
+            (['--seed', '-1'], 'a seed is a whole number from 0 to 4294967295, not -1'),
             (['--resize-low-res'], 'does not enlarge: leave --resize-low-res out'),
             (['--cfg-options', 'model.type=ADM2'], "there is no type 'ADM2'"),
         ],
     )
     def test_one_line_says_what_is_wrong(self, arguments, tmp_path, options, message):
-        assert message in fail(*arguments, *options, '--out', tmp_path / 'out')
+        ended = run_here(*arguments, *options, '--out', tmp_path / 'out')
+        assert ended.returncode == 1
+        assert message in ended.stderr.splitlines()[-1]
+        # Before there is a bar, or a folder.
+        assert 'images [' not in ended.stderr
+        assert not (tmp_path / 'out').exists()
 
     def test_a_folder_of_other_samples_is_left_alone(self, finished, arguments):
         folder, _ = finished

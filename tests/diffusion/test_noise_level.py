@@ -25,6 +25,7 @@ def test_edms_way_and_a_processs_name_the_same():
     assert unit.sigma == pytest.approx(3)
     assert [edm.alpha_bar, unit.alpha_bar] == pytest.approx([0.1, 0.1])
     assert (edm.name, NoiseLevel(0.6, 0.8, 500).name) == ('sigma=3', 't=500')
+    assert [NoiseLevel(1.0, s).name for s in (57.5859, 0.0204)] == ['sigma=57.6', 'sigma=0.02']
     x = torch.randn(2, 3)
     torch.testing.assert_close(edm.to_unit(x), x / math.sqrt(10))
 

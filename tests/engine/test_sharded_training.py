@@ -121,6 +121,23 @@ def test_resumed_sharded_training_ends_bit_equal(trained):
     assert_alike(*(state['training_state']['loss'] for state in (whole, resumed)))
 
 
+def train_aloud(work_dir):
+    config = training_config(work_dir, max_iters=2, launcher='pytorch', log_level='INFO')
+    FlexibleTrainingRunner.from_cfg(config).train()
+
+
+@pytest.mark.slow
+def test_it_says_how_far_it_is_and_the_log_has_the_rest(tmp_path, capfd):
+    in_two_processes(train_aloud, tmp_path)
+    said = ''.join(capfd.readouterr())
+    log = next(file for file in tmp_path.glob('*/*.log')).read_text()
+    for text in (said, log):
+        assert text.count(' parameters on cpu: 16 images in 2 iterations of 8. ') == 1
+        assert '16 of 16 images, ' in text
+    assert 'System environment' in log
+    assert 'System environment' not in said
+
+
 def distil_both_ways(work_dir):
     """On each process: a network learns from another, with its average sharded and not."""
     for name, kind in (('ordinary', TrainingRunner), ('sharded', FlexibleTrainingRunner)):

@@ -169,8 +169,7 @@ SCHEDULERS += [dict(type='DDNMScheduler'), dict(type='DiffusersScheduler')]
 def test_those_that_change_the_denoiser_run_under_every_sampler(model, name, config):
     """Of normal images: no random network's Jacobian is a covariance."""
     known = measure(images(), BoxInpainting(SHAPE, sigma_y=0.05))
-    scheduler = model.make_scheduler(config)
-    scheduler.set_timesteps(10)
+    scheduler = model.make_scheduler(config, steps=10)
     places = torch.arange(192, dtype=torch.float64)
     covariance = torch.exp(-(places[:, None] - places).abs() / 5) / 5
     denoiser = GaussianDenoiser(torch.zeros(192, dtype=torch.float64), covariance)

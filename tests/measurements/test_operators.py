@@ -261,7 +261,7 @@ def test_every_operator_says_what_it_takes(name):
         (dict(type='kernel-blur', kernel=torch.ones(9, 9)), r'kernel has shape \(1, 9, 9\)'),
         (dict(type='greyscale', weights=[1.0]), '1 weights were given for images of 3 channels'),
         (dict(type='greyscale', sigma_y=-1.0), 'sigma_y is 0 or more, not -1'),
-        (dict(type='inpainting', mask='no-such.png'), 'no-such.png is no readable image'),
+        (dict(type='inpainting', mask='no-such.png'), 'there is no file no-such.png'),
     ],
 )
 def test_bad_operators_are_refused_in_a_line(config, message):

@@ -271,6 +271,8 @@ def test_it_says_in_a_few_lines_what_it_is():
     assert 'DDIMScheduler, 4 steps' in said[2]
     assert said[3] == '  guided by: ClassifierGuidance, scale 2'
     assert repr(build_model()).endswith('guided by: nothing')
+    own = build_model(diffusion_scheduler=dict(type='EDMHeunScheduler'), num_inference_steps=None)
+    assert 'EDMHeunScheduler, 18 steps' in repr(own)
 
 
 def test_a_progress_bar_is_shown_on_request(capsys):

@@ -158,6 +158,11 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r'3 numbers of steps were given; .* 2 stages'):
             cascade.infer(num_inference_steps=[1, 2, 3])
 
+    def test_steps_that_a_stage_does_not_take_are_refused_before_the_first_begins(self, cascade):
+        assert [len(each.levels) for each in cascade.make_scheduler(steps=[3, 'ddim2'])] == [3, 2]
+        with pytest.raises(ValueError, match='Cannot read 0'):
+            cascade.make_scheduler(steps=[3, 0])
+
     def test_a_base_model_in_an_upsamplers_place(self):
         with pytest.raises(ValueError, match='AblatedDiffusionModel is not an upsampling model'):
             CascadedDiffusionModel(model_config(), [model_config()])

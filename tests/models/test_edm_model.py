@@ -126,9 +126,7 @@ def test_edms_network_runs_under_samplers_of_a_discrete_process(edm, type_):
         return_trajectory=1,
     )
     assert result['samples'].isfinite().all()
-    scheduler = edm.make_scheduler(kwargs)
-    scheduler.set_timesteps(5)
-    level = scheduler.levels[0]
+    level = edm.make_scheduler(kwargs, steps=5).levels[0]
     with torch.no_grad():
         x = as_pixels(2) / level.signal
         image = edm.unet(x, torch.full((2,), level.sigma), torch.tensor([3, 4])).clamp(-1, 1)
