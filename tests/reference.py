@@ -1,5 +1,6 @@
 """Reference numbers, and weights that follow from their names."""
 
+import functools
 import json
 import math
 import pathlib
@@ -101,14 +102,18 @@ def weight_from_name(key: str, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(np.asarray(weight))
 
 
+# Most tests fill the same few networks.
+_small_weight = functools.lru_cache(maxsize=4096)(weight_from_name)
+SMALL = 1 << 16
+
+
 def fill_by_name(module: torch.nn.Module, name_of=lambda key: key) -> torch.nn.Module:
     """Fills a module's weights from their keys; ``name_of`` maps ours to the original's."""
     kept = ('num_batches_tracked', 'resample_filter', 'freqs', 'pos_embed')
-    state = module.state_dict()
-    for key, value in state.items():
+    for key, value in module.state_dict().items():
         if not key.endswith(kept):
-            state[key] = weight_from_name(name_of(key), tuple(value.shape)).to(value.dtype)
-    module.load_state_dict(state)
+            weight = _small_weight if value.numel() <= SMALL else weight_from_name
+            value.copy_(weight(name_of(key), tuple(value.shape)))
     return module
 
 

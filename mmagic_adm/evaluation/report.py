@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from mmengine.evaluator import BaseMetric
 from PIL import Image
 
@@ -19,6 +17,10 @@ from mmagic_adm.evaluation.reference import Reference
 from mmagic_adm.files.pictures import contact_sheet, write_picture
 from mmagic_adm.files.whole import write_json, written_whole
 from mmagic_adm.version import __version__
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Diversity and fidelity, of which a model may have more of one for less of the other.
 TRADES = (('Recall', 'Precision'), ('Coverage', 'Density'))
@@ -149,6 +151,8 @@ class Report:
         ]
         if not trades:
             return None
+        from matplotlib.figure import Figure  # slow to import, and few plot
+
         figure = Figure(figsize=(5 * len(trades), 4.5), layout='constrained')
         rows = [each.figures for each in self.sets]
         for axes, trade in zip(

@@ -10,7 +10,6 @@ from mmagic_adm.checkpoints import (
     write_checkpoint,
 )
 from mmagic_adm.checkpoints.inspection import AMBIGUOUS, DEFAULT, GIVEN, READ, RECORDED
-from mmagic_adm.checkpoints.zoo import build_without_weights
 from mmagic_adm.registry import MODELS
 from tests.checkpoints.conftest import (
     UNET,
@@ -37,8 +36,6 @@ def test_every_released_file_gives_the_config_of_its_network(tmp_path, name):
     inspection = config_from_checkpoint(save_released(name, tmp_path))
     manifest = load_manifest(name)
     networks = {k: v for k, v in inspection.config.items() if k in ('unet', 'classifier')}
-    tensors = sum(len(build_without_weights(c).state_dict()) for c in networks.values())
-    assert tensors == len(manifest['state_dict_shapes'])
     if 'flags' in manifest and 'flags_by_checkpoint' not in manifest:
         from_flags = config_from_flags(manifest['flags'])
         for part, config in networks.items():

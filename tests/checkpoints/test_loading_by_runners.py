@@ -164,7 +164,7 @@ def test_a_network_by_itself_recognises_too(mmagic_state, unet_state):
     assert_same_tensors(dict(model.unet.state_dict()), unet_state)
 
 
-@pytest.mark.parametrize('ema', [False, True])
+@pytest.mark.parametrize('ema', [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_runners_own_checkpoint_resumes(tmp_path, ema):
     first = _runner(tmp_path / 'work', _Model(), ema=ema)
     first.train()

@@ -70,7 +70,9 @@ def test_densenets_files_have_their_own_names(tmp_path):
     assert_equal(load_torchvision('densenet121', tmp_path / 'densenet.pth'), state)
 
 
-@pytest.mark.parametrize('name', ['googlenet', 'inception_v3'])
+@pytest.mark.parametrize(
+    'name', ['googlenet', pytest.param('inception_v3', marks=pytest.mark.slow)]
+)
 def test_weights_of_another_normalisation_convert_from_imagenets(name, tmp_path):
     state = saved(tmp_path / 'weights.pth', name)
     with warnings.catch_warnings():

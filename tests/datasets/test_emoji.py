@@ -19,8 +19,17 @@ from mmagic_adm.files.pictures import UnreadableImageError
 EACH = 4  # Of a class: the fourth is held out.
 
 
+@pytest.fixture(scope='module')
+def packages(tmp_path_factory):
+    return write_packages(tmp_path_factory.mktemp('packages'))
+
+
 @pytest.fixture
-def packages(tmp_path):
+def changing_packages(tmp_path):
+    return write_packages(tmp_path)
+
+
+def write_packages(folder):
     """Both packages with four emoji a class, an emoji of no class, and people in two tones."""
     emoji = [
         dict(
@@ -39,11 +48,11 @@ def packages(tmp_path):
     for one in emoji:
         for variation in (one, *one.get('skin_variations', {}).values()):
             for place in (GOOGLE_DRAWING, FLUENT_DRAWING):
-                path = tmp_path / place.format(variation['unified'].lower())
+                path = folder / place.format(variation['unified'].lower())
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new('RGBA', (8, 8), (255, 0, 0, 255)).save(path, lossless=True)
-    tmp_path.joinpath(GOOGLE, 'emoji.json').write_text(json.dumps(emoji[::-1]))
-    return tmp_path
+    folder.joinpath(GOOGLE, 'emoji.json').write_text(json.dumps(emoji[::-1]))
+    return folder
 
 
 def names(dataset, label):
@@ -134,18 +143,18 @@ def test_only_what_looks_right_in_a_mirror_is_mirrored(packages):
     assert {list(KINDS)[label] for label in labels} == {'clock', 'button', 'flag'}
 
 
-def test_a_missing_package_says_how_to_fetch_it(packages):
-    packages.joinpath(FLUENT).rename(packages / 'elsewhere')
+def test_a_missing_package_says_how_to_fetch_it(changing_packages):
+    changing_packages.joinpath(FLUENT).rename(changing_packages / 'elsewhere')
     with pytest.raises(FileNotFoundError, match=f'has no {FLUENT}; to fetch it: npm install'):
-        Emoji(str(packages))
+        Emoji(str(changing_packages))
 
 
-def test_a_class_without_a_drawing_is_named(packages):
+def test_a_class_without_a_drawing_is_named(changing_packages):
     label = list(KINDS).index('flag')
-    for path in packages.glob(f'{GOOGLE}/img/google/64/1f{label}*'):
+    for path in changing_packages.glob(f'{GOOGLE}/img/google/64/1f{label}*'):
         path.unlink()
     with pytest.raises(FileNotFoundError, match=r'has no drawing of a flag; .*npm install'):
-        Emoji(str(packages))
+        Emoji(str(changing_packages))
 
 
 def test_an_unknown_split_is_refused():

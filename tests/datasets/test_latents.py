@@ -34,6 +34,7 @@ def settings(tmp_path_factory):
     images = dict(
         type='ImageFolder',
         data_root=str(folder),
+        serialize_data=False,
         pipeline=[dict(type='ReadImage'), dict(type='CenterSquare', size=16)],
     )
     return dict(
@@ -41,6 +42,7 @@ def settings(tmp_path_factory):
         codec=dict(type='AutoencoderCodec', image_size=16, weights=str(vae), slice_size=2),
         shard_size=2,
         num_workers=0,
+        serialize_data=False,  # after which MMEngine collects garbage, for as long as all the rest
     )
 
 

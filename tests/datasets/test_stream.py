@@ -18,7 +18,7 @@ class Numbers(BaseDataset):
     def __init__(self, count, damaged=()):
         self.count = count
         self.damaged = damaged
-        super().__init__(pipeline=[self.read])
+        super().__init__(pipeline=[self.read], serialize_data=False)
 
     def load_data_list(self):
         return [dict(number=i) for i in range(self.count)]
@@ -102,7 +102,7 @@ class Listed(BaseDataset):
 
     def __init__(self, *entries):
         self.entries = entries
-        super().__init__()
+        super().__init__(serialize_data=False)
 
     def load_data_list(self):
         return [dict(entry) for entry in self.entries]

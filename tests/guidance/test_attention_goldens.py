@@ -1,5 +1,7 @@
 """Self-attention and perturbed-attention guidance against the original implementations."""
 
+import functools
+
 import pytest
 import torch
 from mmengine import MODELS
@@ -89,12 +91,12 @@ class Case:
         return next(walk).sample
 
 
-@pytest.fixture(scope='module', params=NAMES)
-def case(request):
-    return Case(request.param)
+case_of = functools.cache(Case)
 
 
-def test_the_guided_noise(case):
+@pytest.mark.parametrize('name', NAMES)
+def test_the_guided_noise(name):
+    case = case_of(name)
     # g eps - (g - 1) eps_worse is as many times as far off as either.
     off = EPS * (2 * case.golden.meta['guide_scale'] - 1)
     _, denoiser = case.denoiser()
@@ -104,14 +106,19 @@ def test_the_guided_noise(case):
         torch.testing.assert_close(said.eps, case.golden.eps_guided[row], rtol=EPS, atol=off)
 
 
-def test_every_step(case):
+@pytest.mark.parametrize('name', NAMES)
+def test_every_step(name):
+    case = case_of(name)
     for step, expected in enumerate(case.golden.samples):
         torch.testing.assert_close(case.step(step, case.x_before(step)), expected, **STEP)
 
 
-@pytest.mark.parametrize('name', LOOPS)
+# It is those steps, one after another.
+@pytest.mark.parametrize(
+    'name', [LOOPS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in LOOPS[1:])]
+)
 def test_the_end_of_the_loop(name):
-    case = Case(name)
+    case = case_of(name)
     x = case.golden.x_T
     for step in range(len(case.golden.samples)):
         x = case.step(step, x)
@@ -120,7 +127,7 @@ def test_the_end_of_the_loop(name):
 
 @pytest.mark.parametrize('name', [name for name in NAMES if name.startswith('sag')])
 def test_what_is_attended_to_is_blurred(name):
-    case = Case(name)
+    case = case_of(name)
     golden, step = case.golden, case.guided[0]
     rule = case.guidance.parts[0] if isinstance(case.guidance, SumGuidance) else case.guidance
     attention = AttentionMap(rule.map_heads)

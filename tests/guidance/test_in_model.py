@@ -78,7 +78,7 @@ def guided_model(guidance, scheduler=DDPM, **changes):
 @pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
 @pytest.mark.parametrize(('guidance', 'scheduler'), PAIRS, ids=NAMES)
 def test_a_sample_is_its_own_whatever_is_beside_it(guidance, scheduler):
-    model = guided_model(guidance, scheduler)
+    model = guided_model(guidance, scheduler, num_inference_steps=3)
     own = list(zip([4, 8, 15], [1, 6, 2], [0.0, 3.0, 20.0], strict=True))
 
     def made(rows):
@@ -86,14 +86,14 @@ def test_a_sample_is_its_own_whatever_is_beside_it(guidance, scheduler):
         return model.infer(seeds=seeds, labels=labels, classifier_scale=scales)['samples']
 
     together = made(own)
-    for sample, row in zip(together, own, strict=True):
-        torch.testing.assert_close(made([row])[0], sample, **CLOSE)
-    (unguided,) = made([(15, 2, 0.0)])
-    assert not torch.allclose(together[2], unguided, **CLOSE)
+    torch.testing.assert_close(made(own[2:])[0], together[2], **CLOSE)
+    unguided = made([own[0], (15, 2, 0.0)])
+    torch.testing.assert_close(unguided[0], together[0], **CLOSE)
+    assert not torch.allclose(together[2], unguided[1], **CLOSE)
 
 
 class TestCost:
-    def calls(self, guidance, steps=8):
+    def calls(self, guidance, steps=4):
         """How often network and classifier are called in so many steps."""
         model = guided_model(guidance, DDPM, num_inference_steps=steps)
         counts = dict(network=0, classifier=0)
@@ -111,11 +111,11 @@ class TestCost:
 
     @pytest.mark.parametrize('guidance', [SOURCE, RULES['clsden']])
     def test_a_guided_step_is_one_call_of_each(self, guidance):
-        assert self.calls(guidance) == dict(network=8, classifier=8)
+        assert self.calls(guidance) == dict(network=4, classifier=4)
 
     def test_skipped_steps_cost_no_call_of_the_classifier(self):
-        assert self.calls(dict(SOURCE, every=4)) == dict(network=8, classifier=2)
-        assert self.calls(dict(SOURCE, interval=(0, 499))) == dict(network=8, classifier=4)
+        assert self.calls(dict(SOURCE, every=2)) == dict(network=4, classifier=2)
+        assert self.calls(dict(SOURCE, interval=(0, 499))) == dict(network=4, classifier=2)
 
     def test_the_classifiers_graph_is_gone_before_the_next_call_of_the_network(self):
         model = guided_model(SOURCE)

@@ -81,7 +81,8 @@ def test_a_file_and_ten_lines_of_config(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     try:
-        guidance = MODELS.build(Config.fromfile(tmp_path / 'config.py').guidance)
+        config = Config.fromfile(tmp_path / 'config.py').guidance
+        guidance = MODELS.build({'_scope_': 'mmagic_adm', **config})
         gradient = simple.push(guidance)
     finally:
         sys.modules.pop('redness', None)

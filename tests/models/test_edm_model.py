@@ -167,13 +167,11 @@ def test_a_network_of_a_discrete_process_runs_under_edms_sampler():
 @pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
 def test_led_away_from_itself_a_network_is_not_guided(network, scheduler):
     unet = UNET if network == 'timesteps' else dict(type='EDMPrecond', network=UNET3)
-    samples = []
-    for is_guided in (False, True):
-        model = model_of(unet, diffusion_scheduler=scheduler)
-        if is_guided:
-            model.guidance = ClassifierFreeGuidance(3.0, other=model.unet)
-        samples.append(model.infer(seeds=[0, 1], labels=[3, 4])['samples'])
-    torch.testing.assert_close(*samples, rtol=0, atol=1e-5)
+    model = model_of(unet, diffusion_scheduler=scheduler, num_inference_steps=2)
+    expected = model.infer(seeds=[0, 1], labels=[3, 4])['samples']
+    model.guidance = ClassifierFreeGuidance(3.0, other=model.unet)
+    guided = model.infer(seeds=[0, 1], labels=[3, 4])['samples']
+    torch.testing.assert_close(guided, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize('scheduler', [dict(type='DDIMScheduler'), EDM])
@@ -203,5 +201,5 @@ def test_a_train_step_lowers_edms_loss():
     assert isinstance(model.unet, EDMPrecond)
     optimiser = OptimWrapper(torch.optim.Adam(model.parameters(), lr=1e-3))
     data = batch()
-    losses = [model.train_step(data, optimiser)['loss'].item() for _ in range(30)]
-    assert sum(losses[-8:]) < 0.85 * sum(losses[:8])
+    losses = [model.train_step(data, optimiser)['loss'].item() for _ in range(20)]
+    assert sum(losses[-3:]) < 0.85 * sum(losses[:3])

@@ -99,13 +99,11 @@ def test_a_weighting_of_nothing_is_refused_when_the_model_is_built(settings, mes
 def test_a_train_step_lowers_the_loss_of_the_network_alone():
     torch.manual_seed(0)
     model = build_model().train()
-    optimiser = OptimWrapper(torch.optim.Adam(model.parameters(), lr=1e-3))
-    data = batch()
-    first = [model.train_step(data, optimiser)['mse'].item() for _ in range(3)]
-    for _ in range(40):
-        last = model.train_step(data, optimiser)
-    assert set(last) == {'loss', 'mse', 'vb'}
-    assert last['mse'].item() < min(first) / 2
+    optimiser = OptimWrapper(torch.optim.Adam(model.parameters(), lr=2e-3))
+    data = batch(4)
+    losses = [model.train_step(data, optimiser) for _ in range(15)]
+    assert set(losses[0]) == {'loss', 'mse', 'vb'}
+    assert losses[-1]['mse'].item() < losses[0]['mse'].item() / 2
 
 
 def test_the_log_has_the_losses_of_each_quarter_of_the_noise_range(monkeypatch):
@@ -260,7 +258,8 @@ def test_an_iteration_reads_nothing_from_the_device(kind):
     """
     drawn_here = 3 if kind is DiffusionLoss else 0
     loss = kind(GaussianDiffusion()) if drawn_here else kind(**ARGUMENTS.get(kind.__name__, {}))
-    network = MODELS.build(dict(UNET, _scope_='mmagic_adm', out_channels=6 if drawn_here else 3))
+    small = dict(UNET, _scope_='mmagic_adm', channel_mult=(1,), attention_resolutions=())
+    network = MODELS.build(dict(small, out_channels=6 if drawn_here else 3))
     if kind is EDM2Loss:
         network = EDM2UNet(8, 3, 64, (1,), 1, attention_resolutions=(8,), num_classes=10)
     network = (network if drawn_here else EDMPrecond(network)).to('meta').train()
