@@ -11,6 +11,7 @@ import torch
 from mmengine import Config
 
 from mmagic_adm.checkpoints.zoo import source_of
+from mmagic_adm.guidance import Guidance, Need
 from mmagic_adm.guidance.source import guidance_config
 from mmagic_adm.models import AblatedDiffusionModel
 from mmagic_adm.models.configs import find_config
@@ -66,7 +67,10 @@ def model_config(
     config: Config, weights: Any = True, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The config's model, changed and told where its weights are; see :func:`init_model`."""
-    model = {'_scope_': SCOPE, **config.model.to_dict(), **(changes or {})}
+    changes = changes or {}
+    model = {'_scope_': SCOPE, **config.model.to_dict(), **changes}
+    if 'guidance' in changes and 'classifier' not in changes:
+        _leave_out_idle_classifier(model)
     # Loaded as a whole, when the model is built.
     all_weights = config.get('all_weights')
     if model.get('classifier', ...) is None:
@@ -155,16 +159,26 @@ def changed_config(
     config.merge_from_dict(dict(options or {}))
     _complete_guidance(config.get('model', {}), name)
     if own != _kind_of(config.get('model', {}).get('guidance')):
+        if 'model.classifier' not in (options or {}):
+            _leave_out_idle_classifier(config.model)
         weights = config.get('weights', {}).items()
         config.weights = {key: file for key, file in weights if not key.startswith('guidance.')}
     return config
 
 
-def _kind_of(guidance: Any) -> str | None:
-    """The class of guidance that a config asks for, by name."""
-    if isinstance(guidance, str):
-        guidance = guidance_config(guidance)
-    return guidance.get('type') if isinstance(guidance, Mapping) else None
+def _leave_out_idle_classifier(model: dict[str, Any]) -> None:
+    """Takes a model's classifier away where another guidance was chosen that has no use for it."""
+    kind = _kind_of(model.get('guidance'))
+    if kind is not None and not kind.requires & {Need.CLASSIFIER, Need.PARTS}:
+        model['classifier'] = None
+
+
+def _kind_of(guidance: Any) -> type[Guidance] | None:
+    """The class of guidance that a name or config asks for."""
+    config = guidance_config(guidance) if isinstance(guidance, (str, Mapping)) else {}
+    kind = config.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    return kind if isinstance(kind, type) and issubclass(kind, Guidance) else None
 
 
 def _check_place(config: Config, key: str, name: str, parts: Collection[str]) -> None:

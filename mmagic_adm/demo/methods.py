@@ -106,8 +106,6 @@ def changed_arguments(
     changed: dict[str, Any] = {}
     if wanted != facts.own_guidance:
         changed['guidance'] = wanted if len(wanted) > 1 else name
-    if name != own_method(facts) and Need.CLASSIFIER in facts.offers - kind_of(name).requires:
-        changed['classifier'] = None
     if name not in methods_for(facts):
         own, trained = facts.scheduler or {}, ('beta_schedule', *TRAINED_PROCESS)
         kept = {argument: own[argument] for argument in trained if argument in own}

@@ -83,14 +83,16 @@ class Shelf:
         if order.facts.is_cascade:
             return networks
         config = find_config(order.model)
-        sources = model_config(config, True, order.changes).get('pretrained_cfgs') or {}
+        wanted = model_config(config, True, order.changes)
         # What is guidance's own is loaded again: others may have theirs guided otherwise.
         own = {
             name: source['ckpt_path']
-            for name, source in sources.items()
+            for name, source in (wanted.get('pretrained_cfgs') or {}).items()
             if name.startswith('guidance.')
         }
-        parts = dict(unet=networks.unet, classifier=networks.classifier, codec=networks.codec)
+        parts = dict(unet=networks.unet, codec=networks.codec)
+        if wanted.get('classifier') is not None:
+            parts['classifier'] = networks.classifier
         return init_model(config, self.device, weights=own, **{**parts, **order.changes})
 
     def judge_for(self, order: Order) -> Any | None:

@@ -70,10 +70,21 @@ def test_a_classifier_that_is_left_out_takes_its_scale_and_weights_along(explici
     config.model.classifier_scale = 2.0
     if explicit:
         config.model.pretrained_cfgs = model_config_of(config)['pretrained_cfgs']
-    other = dict(type='ClassifierFreeGuidance', scale=0.5)
-    model = init_model(config, 'cpu', guidance=other, classifier=None)
+    model = init_model(config, 'cpu', guidance=dict(type='cfg', scale=0.5))
     assert model.classifier is None
     assert model.guidance.scale == 0.5
+
+
+def test_a_classifier_stays_where_the_guidance_that_is_chosen_has_a_use_for_it():
+    name, scheduler = 'adm-g_ddim25_digits-16x16', dict(type='DDPMScheduler')
+    pixels = init_model(name, weights=False, guidance='pixels', diffusion_scheduler=scheduler)
+    assert pixels.classifier is not None
+    parts = [dict(type='classifier'), dict(type='cfg')]
+    both = init_model(name, weights=False, guidance=dict(type='SumGuidance', sources=parts))
+    assert both.classifier is not None
+    given = pixels.classifier
+    with pytest.raises(ValueError, match='does not use: leave it out'):
+        init_model(name, weights=False, guidance='cfg', classifier=given)
 
 
 def test_released_weights_are_those_that_the_config_names(monkeypatch):

@@ -70,7 +70,7 @@ def test_another_interval_keeps_what_else_the_config_says():
 
 def test_a_number_of_a_method_goes_into_its_config():
     changed = order(method='sag', scale=0.5, numbers=[2]).changes
-    assert changed == dict(guidance=dict(type='sag', blur_sigma=2), classifier=None)
+    assert changed == dict(guidance=dict(type='sag', blur_sigma=2))
 
 
 def test_no_guidance_takes_the_configs_away():

@@ -163,7 +163,7 @@ def test_two_at_once_get_their_own(runs, tabs):
     free = dict(type='ClassifierFreeGuidance')
     expected = dict(
         ann=(dict(guidance=late), dict(labels=[3], seed=5, scale=2)),
-        bob=(dict(guidance=free, classifier=None), dict(labels=[8], seed=50, scale=3)),
+        bob=(dict(guidance=free), dict(labels=[8], seed=50, scale=3)),
         eve=({}, dict(labels=[1], seed=500, scale=0)),
     )
     for visitor, (changes, arguments) in expected.items():
