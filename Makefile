@@ -68,7 +68,7 @@ demo-web: $(STAMP)
 	$(BIN)/mmagic-adm demo
 
 test: $(STAMP)
-	@echo 'The quick tests: about seven minutes on two cores.'
+	@echo 'The quick tests: about four minutes on two free cores.'
 	$(PYTEST) -m 'not slow' $(TESTS)
 
 test-all: $(STAMP)
