@@ -1,7 +1,6 @@
 """The released checkpoints by name, with the networks in them."""
 
 import functools
-import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from mmagic_adm.configs import config_directory, nearest
 from mmagic_adm.files.download import cached_path
 from mmagic_adm.files.whole import CheckpointError
 from mmagic_adm.model_index import index_of_models
-from mmagic_adm.registry import MODELS
+from mmagic_adm.registry import MODELS, SCOPE
 
 # Licences that let everyone do anything with the weights.
 _FREE = ('MIT', 'Apache-2.0')
@@ -203,21 +202,9 @@ def entries_that_fit(shapes: Shapes) -> list[ZooEntry]:
 
 
 def build_without_weights(config: Mapping[str, Any]) -> nn.Module:
-    """A network with names and shapes, but no memory for its weights; it is not to be changed.
-
-    Networks of one config are one, since who looks at a file compares it with the same ones often.
-    """
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in config.items()}
-    kind = MODELS.get(given.pop('type'))
-    complete = inspect.signature(kind).bind(**given)
-    complete.apply_defaults()
-    return _built(kind, **complete.arguments)
-
-
-@functools.lru_cache(maxsize=64)
-def _built(kind: type[nn.Module], **arguments: Any) -> nn.Module:
+    """Builds a network that has names and shapes, but no memory for its weights."""
     with torch.device('meta'):
-        return kind(**arguments)
+        return MODELS.build({'_scope_': SCOPE, **config})
 
 
 @functools.cache
