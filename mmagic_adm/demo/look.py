@@ -50,6 +50,7 @@ CSS = """
   .gradio-container { padding-bottom: 4.5rem !important; }
   .gradio-container .main { padding: .75rem !important; }
   .gradio-container [role=tab] { padding: 0 .4rem; }
+  #model input { text-overflow: ellipsis; padding-right: 1.5rem; }
   .adm-run { position: fixed; z-index: 20; inset: auto 0 0 0; padding: .6rem; flex-wrap: nowrap;
     background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }
 }
