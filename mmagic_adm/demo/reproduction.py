@@ -28,7 +28,7 @@ def as_python(order: Order, folder: Path, device: str | None = None) -> str:
         lines.append(textwrap.shorten(f'# {", ".join(names)}', PYTHON_WIDTH, placeholder=' ...'))
     model, imports, arguments = _Name('model'), 'sample', _arguments(order)
     if order.scales:
-        arguments = {**_given(**order.each), **arguments}
+        arguments |= _given(**order.each)
         del arguments['num_samples'], arguments['seed']
     if order.hole is None:
         lines.append(f'samples = {_call("sample", model, **arguments)}')

@@ -95,11 +95,17 @@ def test_weights_of_ones_own_are_named(shelf):
     assert np.array_equal(run_command(as_command(asked, RUN), RUN.name)[0], made.pixels)
 
 
+def test_python_repeats_a_sweep(shelf):
+    asked = order(scales='0, 4')
+    repeated = run_python(as_python(asked, RUN, 'cpu'))['samples']
+    assert np.array_equal(repeated.pixels, seen(shelf, asked).pixels)
+    assert repeated.labels.tolist() == [3, 3, 7, 7]
+
+
 @pytest.mark.slow
-def test_a_sweep_is_repeated_at_every_scale(shelf):
+def test_the_command_repeats_a_sweep_at_every_scale(shelf):
     asked = order(interval='500-1000', scales='0, 0.5, 4')
     made = seen(shelf, asked)
-    assert np.array_equal(run_python(as_python(asked, RUN, 'cpu'))['samples'].pixels, made.pixels)
     loop, _, body = as_command(asked, RUN, 'cpu').strip().partition('; do ')
     assert loop == 'for scale in 0 0.5 4'
     assert body.endswith('; done')
