@@ -174,7 +174,8 @@ def _counting(bar: tqdm, images: float, on_step: Watcher | None) -> Watcher:
     """Moves a bar on with each step of so many images."""
 
     def watch(step: Step) -> None:
-        bar.update(images / step.total)
+        if bar.total is not None:  # which the sum of parts may be above, by rounding
+            bar.update(min(images / step.total, bar.total - bar.n))
         if on_step is not None:
             on_step(step)
 

@@ -1,10 +1,19 @@
 """Many samples from a model."""
 
+import io
+from types import SimpleNamespace
+
 import pytest
 import torch
+from tqdm import tqdm
 
 from mmagic_adm.apis import sample
-from mmagic_adm.apis.sampling import resolve_labels, sample_in_batches, scheduler_config
+from mmagic_adm.apis.sampling import (
+    _counting,
+    resolve_labels,
+    sample_in_batches,
+    scheduler_config,
+)
 from mmagic_adm.registry import DIFFUSION_SCHEDULERS
 from mmagic_adm.schedulers import DDIMScheduler
 from tests.tiny import build_model
@@ -135,3 +144,13 @@ class TestSchedulersByName:
     def test_edms_by_its_short_name_samples_a_model_of_timesteps(self, model):
         samples = sample(model, labels=3, seed=1, steps=3, scheduler='edm')['samples']
         assert samples.isfinite().all()
+
+
+@pytest.mark.parametrize('images', [1, 3, 8])
+def test_a_bar_is_never_past_its_end_for_all_that_is_rounded(images):
+    for total in range(1, 60):
+        bar = tqdm(total=images, file=io.StringIO())
+        watch = _counting(bar, images, None)
+        for _ in range(total):
+            watch(SimpleNamespace(total=total))
+        assert images - 1e-9 < bar.n <= images
