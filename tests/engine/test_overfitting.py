@@ -10,7 +10,7 @@ from tests.engine.training import UNET, training_config
 
 @pytest.mark.slow
 def test_sixteen_images_are_learnt_by_heart(tmp_path):
-    config = training_config(tmp_path, max_iters=600)
+    config = training_config(tmp_path, max_iters=800)
     config.model.unet = dict(UNET, dropout=0.0, class_dropout_prob=0.0, num_classes=None)
     config.model.timestep_sampler = 'uniform'
     config.model.num_inference_steps = 20
@@ -19,8 +19,8 @@ def test_sixteen_images_are_learnt_by_heart(tmp_path):
     digits.indices = list(range(16))
     digits.pipeline[0].max_shift = 0.0
     config.optim_wrapper.optimizer.lr = 3e-3
-    config.param_scheduler.T_max = 600
-    config.default_hooks.checkpoint.interval = 600
+    config.param_scheduler.T_max = 800
+    config.default_hooks.checkpoint.interval = 800
     config.custom_hooks[-1].rates = (0.98,)
     runner = TrainingRunner.from_cfg(config)
     runner.train()
