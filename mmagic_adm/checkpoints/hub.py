@@ -120,6 +120,6 @@ def _explained(address: str) -> Iterator[None]:
             f'{address} is not in the cache, and the Hub cannot be reached (HF_HUB_OFFLINE, or no '
             'network)'
         ) from error
-    except errors.HfHubHTTPError as error:
+    except (errors.HfHubHTTPError, OSError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckpointError(f'{address}: {said[0]}') from error

@@ -19,6 +19,7 @@ from mmagic_adm.registry import DIFFUSION_SCHEDULERS, MODELS
 from tests.checkpoints.conftest import assert_same_tensors
 from tests.reference import fill_by_name
 from tests.tiny import UNET, as_pixels
+from tests.toolbox import newer_diffusers
 
 IMPROVED = dict(
     resblock_updown=False,
@@ -87,6 +88,7 @@ def test_a_network_goes_there_and_back(tmp_path, case):
                 assert found[part][name] == value, name
 
 
+@newer_diffusers
 @pytest.mark.parametrize('labelled', [True, *slow(False)])
 def test_stock_samples_equal_ours(tmp_path, labelled):
     unet = dict() if labelled else dict(num_classes=None)
@@ -165,6 +167,7 @@ SHAPES = [
 ]
 
 
+@newer_diffusers
 @pytest.mark.parametrize('name', ['ffhq_10m', *slow(*SHAPES)])
 def test_released_networks_have_exactly_the_tensors_of_theirs(name):
     entry = find(name)

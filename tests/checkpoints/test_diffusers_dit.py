@@ -15,6 +15,7 @@ from mmagic_adm.checkpoints import (
 )
 from tests.commands.running import fail, succeed
 from tests.tiny import build_latent_model
+from tests.toolbox import newer_diffusers
 
 STEPS = 5
 GUIDANCE = dict(type='ClassifierFreeGuidance', scale=3.0)
@@ -44,6 +45,7 @@ def folder(model, tmp_path_factory):
     return folder / 'pipeline'
 
 
+@newer_diffusers
 def test_diffusers_takes_the_same_steps(model, folder):
     pipeline, theirs, ours = DiTPipeline.from_pretrained(folder), [], []
     pipeline.set_progress_bar_config(disable=True)
@@ -75,6 +77,7 @@ def seeded():
     return torch.Generator().manual_seed(0)
 
 
+@newer_diffusers
 def test_its_own_waves_of_time_are_others(model, folder):
     """Which is why a pipeline that it read computes something else than the original."""
     bare = DiTPipeline.from_pretrained(folder).transformer
@@ -101,6 +104,7 @@ def test_a_folder_is_a_model_with_its_autoencoder(model, folder, name):
     assert init_model(folder, 'cpu', weights=False).sample_shape == model.sample_shape
 
 
+@newer_diffusers
 def test_what_diffusers_saves_goes_back(model, folder, tmp_path):
     pipeline = DiTPipeline.from_pretrained(folder)
     pipeline.save_pretrained(tmp_path / 'theirs')

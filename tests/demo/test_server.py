@@ -9,11 +9,12 @@ from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-import httpx
 import pytest
 from PIL import Image
 
 pytest.importorskip('gradio', reason='the demo needs gradio')
+
+import httpx
 
 from mmagic_adm.demo import start_server
 from mmagic_adm.demo.doorkeeper import LONGEST_BODY, LONGEST_PICTURE, names_served

@@ -16,6 +16,7 @@ from mmagic_adm.models.configs import find_config
 from tests.checkpoints.hub_server import COMMIT, NAME, Hub
 from tests.tiny import CLASSIFIER, UNET, build_model
 from tests.tiny import model_config as tiny_config
+from tests.toolbox import newer_hub
 
 GUIDED = dict(classifier=CLASSIFIER, classifier_scale=2.0)
 
@@ -94,6 +95,7 @@ def test_a_config_that_names_other_classes_is_refused(tmp_path, stranger):
             init_model(folder)
 
 
+@newer_hub
 def test_a_repository_is_used_by_its_address_and_pinned(saved, server, monkeypatch):
     said = []
     monkeypatch.setattr(hub, 'print_log', lambda text, *_: said.append(text))
@@ -116,6 +118,7 @@ def test_a_repository_is_used_by_its_address_and_pinned(saved, server, monkeypat
         init_model(f'hf://{NAME}')
 
 
+@newer_hub
 @pytest.mark.parametrize(
     ('refusal', 'complaint'),
     [
@@ -131,6 +134,16 @@ def test_what_the_hub_refuses_is_one_line(server, refusal, complaint):
     assert '\n' not in str(caught.value)
 
 
+def test_what_the_network_refuses_is_one_line(monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionError('no way there\nafter 5 tries')
+
+    monkeypatch.setattr(huggingface_hub, 'snapshot_download', refuse)
+    with pytest.raises(CheckpointError, match=f'^hf://{NAME}: no way there$'):
+        init_model(f'hf://{NAME}')
+
+
+@newer_hub
 def test_what_is_not_in_the_cache_is_not_there_offline(server, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_OFFLINE', True)
     with pytest.raises(CheckpointError, match='is not in the cache, and the Hub cannot be reached'):
@@ -143,6 +156,7 @@ def test_an_address_is_a_user_and_a_name():
         init_model('hf://digits')
 
 
+@newer_hub
 def test_a_model_is_put_on_the_hub_with_its_card(monkeypatch):
     made, files = [], {}
 

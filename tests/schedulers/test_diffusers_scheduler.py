@@ -3,13 +3,13 @@ import importlib.util
 import diffusers
 import pytest
 import torch
-from packaging.version import Version
 
 from mmagic_adm.denoisers import ClippedDenoiser, make_denoiser
 from mmagic_adm.diffusion import Prediction
 from mmagic_adm.schedulers import DDIMScheduler, DiffusersScheduler
 from tests.diffusion.formula import formula_gradient, formula_network
 from tests.schedulers.gaussian import PLAIN, GaussianData, ends, plain_solver
+from tests.toolbox import OLD_DIFFUSERS
 
 # diffusers is not yet at home with NumPy 2.
 pytestmark = pytest.mark.filterwarnings('ignore:__array:DeprecationWarning')
@@ -34,9 +34,8 @@ KNOWN = [
     'TCDScheduler',
     'UniPCMultistepScheduler',
 ]
-# The full toolbox has an older diffusers: it has fewer of them, one of which NumPy 2 breaks.
-IS_OLD = Version(diffusers.__version__) < Version('0.25')
-BROKEN = ['DPMSolverSinglestepScheduler'] if IS_OLD else []
+# An older diffusers has fewer of them, one of which NumPy 2 breaks.
+BROKEN = ['DPMSolverSinglestepScheduler'] if OLD_DIFFUSERS else []
 SOLVERS = [name for name in KNOWN if hasattr(diffusers, name) and name not in BROKEN]
 
 
@@ -174,7 +173,7 @@ def test_one_that_begins_with_steps_of_another_kind_cannot_begin_in_the_middle()
         runge_kutta.noised(image, image + 1, 5)
 
 
-@pytest.mark.skipif(IS_OLD, reason='its solvers cannot be given their noise')
+@pytest.mark.skipif(OLD_DIFFUSERS, reason='its solvers cannot be given their noise')
 def test_given_noise_is_used():
     scheduler = DiffusersScheduler(**PLAIN, algorithm_type='sde-dpmsolver++')
     scheduler.set_timesteps(5)
