@@ -52,7 +52,7 @@ class NetworkKind:
             and to what there is to add to the scheduler's; raises ValueError likewise.
         pipeline: From the configs of network, scheduler and preconditioning to the pipeline that
             samples from it and the config of their scheduler; raises ValueError likewise.
-        older: What else files call their class.
+        aliases: What else files call their class.
         in_latents: Whether the pipeline has an autoencoder.
     """
 
@@ -62,7 +62,7 @@ class NetworkKind:
     there: Callable[..., tuple[dict[str, Any], StateDict]]
     back: Callable[..., tuple[dict[str, Any], StateDict, dict[str, Any]]]
     pipeline: Callable[[Mapping[str, Any], Mapping[str, Any], Any], tuple[str, dict[str, Any]]]
-    older: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     in_latents: bool = False
 
 
@@ -85,7 +85,7 @@ KINDS = (
         to_dit_transformer,
         from_dit_transformer,
         pipeline_of_dit,
-        older=('Transformer2DModel',),
+        aliases=('Transformer2DModel',),
         in_latents=True,
     ),
 )
@@ -222,7 +222,7 @@ class DiffusersFile(Format):
     def read(self, path: Path, mmap: bool = True) -> Document:
         """Reads the tensors, and both configs."""
         config = read_json(path.with_name('config.json'), _COPY)
-        kinds = {name: kind for kind in KINDS for name in (kind.theirs, *kind.older)}
+        kinds = {name: kind for kind in KINDS for name in (kind.theirs, *kind.aliases)}
         name = str(config['_class_name'])
         if name not in kinds:
             known = ' and '.join(kind.theirs for kind in KINDS)

@@ -66,3 +66,10 @@ def test_a_picture_is_written_as_png_unless_told_otherwise(tmp_path):
     assert Image.open(tmp_path / 'a.png').format == 'PNG'
     assert Image.open(tmp_path / 'a.gif').format == 'GIF'
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_long_caption_stays_under_its_own_picture():
+    black = [Image.new('L', (64, 64))] * 2
+    alone, beside = (np.asarray(contact_sheet(black, [text, ''], 2)) for text in ('W', 'W' * 40))
+    assert (alone != beside).any()
+    assert np.array_equal(alone[:, -66:], beside[:, -66:])
